@@ -1,0 +1,1 @@
+"""Who may: access requests, deciders and credentials."""

@@ -1,0 +1,1 @@
+"""Settings: frozen values with their units, read from file, environment and flags."""

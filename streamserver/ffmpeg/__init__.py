@@ -1,0 +1,1 @@
+"""The one door to PyAV; nothing here runs on the loop."""

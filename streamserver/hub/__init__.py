@@ -1,0 +1,1 @@
+"""Streams, who reads them and who may append to them."""

@@ -1,0 +1,143 @@
+"""Who is connected: every publisher and every viewer, of every protocol."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from streamserver.names import StreamKey
+
+__all__ = ["Action", "Protocol", "Session", "SessionTable"]
+
+
+class Action(StrEnum):
+    """What a session does."""
+
+    PUBLISH = "publish"
+    PLAY = "play"
+
+
+class Protocol(StrEnum):
+    """How a session is carried."""
+
+    RTMP = "rtmp"
+    WHIP = "whip"
+    HLS = "hls"
+    WHEP = "whep"
+    FLV = "flv"
+    INTERNAL = "internal"
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One publisher or viewer, from acceptance to close. Counters are plain integers."""
+
+    id: str
+    """Opaque, unguessable, unique in the process."""
+
+    action: Action
+    """Publisher or viewer."""
+
+    protocol: Protocol
+    """How it is connected."""
+
+    stream: StreamKey
+    """What it publishes or plays."""
+
+    remote_ip: str
+    """Its address, as trusted proxies tell it, without port."""
+
+    user_agent: str
+    """What it calls itself; cleaned of control characters, at most 256 characters."""
+
+    joined_at: datetime
+    """When it was accepted, UTC."""
+
+    close: Callable[[str], None]
+    """Ends it, with a reason for people; safe to call twice."""
+
+    bytes_received: int = 0
+    """Bytes of media that came from it."""
+
+    bytes_sent: int = 0
+    """Bytes of media handed to it."""
+
+    dropped_frames: int = 0
+    """Frames that it lost because it lagged."""
+
+    lag_ms: int = 0
+    """How far behind the newest packet it reads."""
+
+    bit_rate: int = 0
+    """Bits per second over the last few seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class _StreamSessions:
+    viewers: dict[str, Session] = field(default_factory=dict)
+    publishers: dict[str, Session] = field(default_factory=dict)
+    peak: int = 0
+
+
+class SessionTable:
+    """All sessions of the process, by id and by stream."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Session] = {}
+        self._by_stream: dict[StreamKey, _StreamSessions] = {}
+        self._listeners: list[Callable[[Session, bool], None]] = []
+
+    def on_change(self, listener: Callable[[Session, bool], None]) -> None:
+        """Calls ``listener(session, joined)`` after each join and each leave."""
+        self._listeners.append(listener)
+
+    def add(self, session: Session) -> None:
+        """Enters a session."""
+        self._by_id[session.id] = session
+        of_stream = self._by_stream.setdefault(session.stream, _StreamSessions())
+        if session.action is Action.PLAY:
+            of_stream.viewers[session.id] = session
+            of_stream.peak = max(of_stream.peak, len(of_stream.viewers))
+        else:
+            of_stream.publishers[session.id] = session
+        for listener in self._listeners:
+            listener(session, True)
+
+    def remove(self, session: Session) -> None:
+        """Takes a session out; one that is not in the table is ignored."""
+        if self._by_id.pop(session.id, None) is None:
+            return
+        of_stream = self._by_stream[session.stream]
+        of_stream.viewers.pop(session.id, None)
+        of_stream.publishers.pop(session.id, None)
+        if not of_stream.viewers and not of_stream.publishers:
+            del self._by_stream[session.stream]
+        for listener in self._listeners:
+            listener(session, False)
+
+    def get(self, session_id: str) -> Session | None:
+        """The session with an id."""
+        return self._by_id.get(session_id)
+
+    def all(self) -> Iterator[Session]:
+        """Every session, oldest first."""
+        return iter(list(self._by_id.values()))
+
+    def viewers(self, stream: StreamKey) -> list[Session]:
+        """The viewers of one stream, oldest first."""
+        of_stream = self._by_stream.get(stream)
+        return list(of_stream.viewers.values()) if of_stream else []
+
+    def peak(self, stream: StreamKey) -> int:
+        """The most viewers at once since somebody was last connected to the stream."""
+        of_stream = self._by_stream.get(stream)
+        return of_stream.peak if of_stream else 0
+
+    def count(self, stream: StreamKey | None = None) -> dict[Protocol, int]:
+        """Viewers by protocol, of one stream or of all."""
+        counts = {Protocol.HLS: 0, Protocol.WHEP: 0, Protocol.RTMP: 0, Protocol.FLV: 0}
+        sessions = self.viewers(stream) if stream else self._by_id.values()
+        for session in sessions:
+            if session.action is Action.PLAY:
+                counts[session.protocol] = counts.get(session.protocol, 0) + 1
+        return counts

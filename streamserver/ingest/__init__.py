@@ -1,0 +1,1 @@
+"""From a protocol's media to the packets of a stream."""

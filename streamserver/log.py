@@ -1,0 +1,184 @@
+"""A bounded, append-only sequence that is read by position: the one idea of this server."""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from streamserver.errors import LocalProtocolError
+
+__all__ = ["Log"]
+
+T = TypeVar("T")
+
+_COMPACT_AFTER: Final = 256
+"""Dead slots at the head of the list that are worth moving the rest for."""
+
+
+class Log(Generic[T]):
+    """Items with positions that never restart and are never reused.
+
+    Appending beyond a bound evicts from the head; where one group of pictures exceeds the bound,
+    the bound wins and the group loses its keyframe. Reading never changes the log.
+
+    ``schedule`` is called with a function at the first append after the wakers last ran; whoever
+    drives the log runs it at the end of the loop's turn, so that a burst of appends wakes each
+    reader once.
+    """
+
+    __slots__ = (
+        "_at", "_base", "_bytes", "_closed", "_head", "_items", "_keyframes", "_pending",
+        "_schedule", "_sizes", "_wakers", "evicted", "max_bytes", "max_ms", "peak_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        max_ms: int,
+        max_bytes: int,
+        schedule: Callable[[Callable[[], None]], None],
+        first: int = 0,
+    ) -> None:
+        self.max_ms = max_ms
+        self.max_bytes = max_bytes
+        self.evicted = 0
+        self.peak_bytes = 0
+        self._schedule = schedule
+        self._items: list[T] = []
+        self._sizes: list[int] = []
+        self._at: list[int] = []
+        self._base = first
+        self._head = 0
+        self._bytes = 0
+        self._keyframes: deque[int] = deque()
+        self._wakers: dict[object, Callable[[], None]] = {}
+        self._pending = False
+        self._closed: str | None = None
+
+    @property
+    def start(self) -> int:
+        """The position of the oldest item still held; equals `end` when the log is empty."""
+        return self._base + self._head
+
+    @property
+    def end(self) -> int:
+        """The position that the next item will get."""
+        return self._base + len(self._items)
+
+    @property
+    def bytes(self) -> int:
+        """The sum of the sizes of all items held."""
+        return self._bytes
+
+    @property
+    def span_ms(self) -> int:
+        """Milliseconds between the oldest and the newest item held."""
+        return self._at[-1] - self._at[self._head] if self._head < len(self._at) else 0
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing will be appended any more, or None."""
+        return self._closed
+
+    @property
+    def newest_keyframe(self) -> int | None:
+        """The position of the newest keyframe still held."""
+        return self._keyframes[-1] if self._keyframes else None
+
+    def append(self, item: T, *, size: int, at_ms: int, keyframe: bool = False) -> int:
+        """Adds an item and answers its position.
+
+        ``size`` is what it weighs against ``max_bytes``, ``at_ms`` its time against ``max_ms``,
+        ``keyframe`` whether a reader can begin there. Raises `LocalProtocolError` once closed.
+        """
+        if self._closed is not None:
+            raise LocalProtocolError(f"append to a closed log ({self._closed})")
+        position = self._base + len(self._items)
+        self._items.append(item)
+        self._sizes.append(size)
+        self._at.append(at_ms)
+        self._bytes += size
+        if keyframe:
+            self._keyframes.append(position)
+        self._evict(at_ms)
+        # Measured after eviction: the bound is on what is held between two appends.
+        if self._bytes > self.peak_bytes:
+            self.peak_bytes = self._bytes
+        if self._wakers and not self._pending:
+            self._wake_soon()
+        return position
+
+    def get(self, position: int) -> T | None:
+        """The item at a position, or None when it is evicted or not there yet."""
+        index = position - self._base
+        return self._items[index] if self._head <= index < len(self._items) else None
+
+    def since(self, position: int, limit: int | None = None) -> list[T]:
+        """The items from a position (or the oldest one held) on, at most ``limit`` of them."""
+        index = max(position - self._base, self._head)
+        return self._items[index : None if limit is None else index + limit]
+
+    def size_between(self, first: int, last: int) -> int:
+        """Bytes held in positions ``first`` up to, not including, ``last``."""
+        low = max(first - self._base, self._head)
+        return sum(self._sizes[low : max(last - self._base, low)])
+
+    def age_ms(self, position: int) -> int:
+        """How far the item at a position lies behind the newest, in milliseconds."""
+        index = max(position - self._base, self._head)
+        return self._at[-1] - self._at[index] if index < len(self._at) else 0
+
+    def keyframe_before(self, position: int) -> int | None:
+        """The newest keyframe held at or before a position."""
+        index = bisect_right(self._keyframes, position)
+        return self._keyframes[index - 1] if index else None
+
+    def keyframe_after(self, position: int) -> int | None:
+        """The oldest keyframe held at or after a position."""
+        index = bisect_left(self._keyframes, position)
+        return self._keyframes[index] if index < len(self._keyframes) else None
+
+    def wake(self, waker: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``waker`` once per turn in which something was appended, or the log closed.
+
+        Answers the function that takes the waker off again.
+        """
+        token = object()
+        self._wakers[token] = waker
+        return lambda: self._wakers.pop(token, None) and None
+
+    def close(self, reason: str) -> None:
+        """Ends the log; what is held stays readable. A second close does nothing."""
+        if self._closed is None:
+            self._closed = reason
+            if self._wakers and not self._pending:
+                self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        self._pending = True
+        self._schedule(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._pending = False
+        for waker in list(self._wakers.values()):
+            waker()
+
+    def _evict(self, now_ms: int) -> None:
+        head, last = self._head, len(self._items) - 1
+        while head < last and (
+            self._bytes > self.max_bytes or now_ms - self._at[head] > self.max_ms
+        ):
+            self._bytes -= self._sizes[head]
+            # Let go of the item at once; the slot is reclaimed in bulk.
+            self._items[head] = None  # type: ignore[assignment]
+            head += 1
+        if head == self._head:
+            return
+        self.evicted += head - self._head
+        self._head = head
+        while self._keyframes and self._keyframes[0] < self._base + head:
+            self._keyframes.popleft()
+        if head >= _COMPACT_AFTER and head * 2 >= len(self._items):
+            del self._items[:head], self._sizes[:head], self._at[:head]
+            self._base += head
+            self._head = 0

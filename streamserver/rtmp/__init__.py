@@ -1,0 +1,1 @@
+"""RTMP, sans-IO: bytes in, events out, bytes to send."""
