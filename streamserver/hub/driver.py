@@ -1,0 +1,60 @@
+"""The hub's only tie to asyncio: wakes readers, runs the slicer, and lets time pass."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from streamserver.clock import Clock
+from streamserver.hub.slicer import Slicer
+
+__all__ = ["Driver"]
+
+_TICK_S = 0.25
+"""How often windows and deadlines are looked at: well below the shortest of them."""
+
+logger = logging.getLogger(__name__)
+
+
+class Driver:
+    """Gives the sans-IO parts of the hub a loop to run on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.slicer = Slicer(now_ns=clock.monotonic_ns, schedule=self.schedule)
+        self.slicer.on_error = self._report
+        self.last_tick_ns = 0
+        self.failures = 0
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._tickers: list[Callable[[int], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def schedule(self, function: Callable[[], None]) -> None:
+        """Runs a function at the end of this turn of the loop."""
+        self._loop.call_soon(function)
+
+    def add_ticker(self, ticker: Callable[[int], None]) -> None:
+        """Calls ``ticker(now_ns)`` four times a second."""
+        self._tickers.append(ticker)
+
+    def start(self) -> None:
+        """Begins to tick."""
+        self._tick()
+
+    def close(self) -> None:
+        """Stops ticking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        self.last_tick_ns = now_ns = self._clock.monotonic_ns()
+        for ticker in self._tickers:
+            try:
+                ticker(now_ns)
+            except Exception as error:  # A ticker that fails once must not stop the others' time.
+                self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        self.failures += 1
+        logger.error("a reader or ticker failed: %s", error, exc_info=error)

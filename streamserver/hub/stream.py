@@ -1,0 +1,169 @@
+"""A stream: the log of a publisher's packets, and what is known about them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from streamserver.errors import LocalProtocolError
+from streamserver.hub.rates import RateMeter
+from streamserver.hub.sessions import Session
+from streamserver.log import Log
+from streamserver.media.packet import Packet
+from streamserver.media.track import Track
+from streamserver.names import StreamKey
+
+__all__ = ["LogBounds", "Schedule", "Stream", "StreamState", "TrackStats"]
+
+Schedule = Callable[[Callable[[], None]], None]
+"""Calls a function once, at the end of this turn of the loop."""
+
+_EPOCHS_KEPT: Final = 16
+"""Epochs whose tracks are remembered; a log bounded in seconds holds few of them."""
+
+
+class StreamState(StrEnum):
+    """What the API says of a stream."""
+
+    IDLE = "idle"
+    """Claimed, but no media yet; or registered and not published."""
+
+    LIVE = "live"
+    """Media arrives."""
+
+    INTERRUPTED = "interrupted"
+    """The publisher is gone and may come back within the reconnect window."""
+
+    ENDED = "ended"
+    """Over; the object will not be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """How much of a stream is held in memory."""
+
+    max_ms: int = 12_000
+    """Milliseconds of media; more than OBS's default group of pictures of 8.33 s."""
+
+    max_bytes: int = 16 * 1024 * 1024
+    """Bytes of media; where one group of pictures is larger, this bound wins."""
+
+
+@dataclass(slots=True, eq=False)
+class TrackStats:
+    """What was measured on one kind of track since the stream began."""
+
+    rate: RateMeter
+    """Bit rate."""
+
+    packets: int = 0
+    """Packets appended."""
+
+    bytes: int = 0
+    """Bytes appended."""
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One broadcast of one name. Appending is synchronous; readers come later, on their own."""
+
+    key: StreamKey
+    """Its name."""
+
+    session_id: str
+    """One broadcast as people see it; survives a reconnect of the publisher."""
+
+    generation: int
+    """Who holds the right to append: grows with every publish of the name."""
+
+    packets: Log[Packet]
+    """The log."""
+
+    wall_origin_ns: int
+    """Unix time of the log's time zero: dates are this plus log time."""
+
+    origin_ns: int
+    """Monotonic time of the log's time zero."""
+
+    publisher: Session | None = None
+    """Who appends now; None while interrupted."""
+
+    state: StreamState = StreamState.IDLE
+    """Whether media arrives."""
+
+    epoch: int = -1
+    """The discontinuity in the media that readers are in; -1 before the first."""
+
+    tracks: tuple[Track, ...] = ()
+    """The tracks of the current epoch, video first."""
+
+    last_packet_ns: int = 0
+    """Monotonic time of the newest packet; 0 before the first."""
+
+    keyframe_interval_ms: int = 0
+    """Distance of the last two video keyframes; 0 before the second."""
+
+    stats: dict[str, TrackStats] = field(default_factory=dict)
+    """Measurements by kind of track."""
+
+    health_notes: dict[str, int] = field(default_factory=dict)
+    """Named oddities that the ingest met, with how often."""
+
+    _epochs: dict[int, tuple[Track, ...]] = field(default_factory=dict)
+    _last_keyframe_ms: int | None = None
+    _has_video: bool = False
+
+    def tracks_of(self, epoch: int) -> tuple[Track, ...]:
+        """The tracks of a recent epoch; the current ones when it is forgotten."""
+        return self._epochs.get(epoch, self.tracks)
+
+    def begin_epoch(self, tracks: tuple[Track, ...]) -> None:
+        """Declares the tracks that packets belong to from here on.
+
+        Raises `LocalProtocolError` when they do not carry the next epoch's number.
+        """
+        epoch = self.epoch + 1
+        if not tracks or any(track.epoch != epoch for track in tracks):
+            raise LocalProtocolError(f"the tracks of epoch {epoch} must carry its number")
+        self.epoch = epoch
+        self.tracks = tracks
+        self._epochs[epoch] = tracks
+        self._epochs.pop(epoch - _EPOCHS_KEPT, None)
+        self._has_video = tracks[0].codec.kind == "video"
+        self._last_keyframe_ms = None
+
+    def append(self, packet: Packet) -> int:
+        """Adds a packet of the current epoch and answers its position."""
+        at_ms = packet.dts * 1000 // packet.track.clock_rate
+        kind = "video" if packet.is_video else "audio"
+        stats = self.stats.get(kind)
+        if stats is None:
+            stats = self.stats[kind] = TrackStats(RateMeter(packet.received_ns))
+        size = len(packet.data)
+        stats.packets += 1
+        stats.bytes += size
+        stats.rate.add(size, packet.received_ns)
+        self.last_packet_ns = packet.received_ns
+        # Without video a reader can begin anywhere; with it, only where a decoder can.
+        entry = packet.keyframe and (kind == "video" or not self._has_video)
+        if entry and kind == "video":
+            self._measure_keyframes(at_ms)
+        return self.packets.append(packet, size=size, at_ms=at_ms, keyframe=entry)
+
+    def note(self, what: str) -> None:
+        """Counts an oddity of the media, for health and metrics."""
+        self.health_notes[what] = self.health_notes.get(what, 0) + 1
+
+    def bit_rate(self, now_ns: int) -> int:
+        """Bits per second over all tracks, averaged over the last seconds."""
+        return sum(stats.rate.bits_per_second(now_ns) for stats in self.stats.values())
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of media appended since the broadcast began."""
+        return sum(stats.bytes for stats in self.stats.values())
+
+    def _measure_keyframes(self, at_ms: int) -> None:
+        if self._last_keyframe_ms is not None:
+            self.keyframe_interval_ms = at_ms - self._last_keyframe_ms
+        self._last_keyframe_ms = at_ms
