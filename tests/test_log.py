@@ -1,0 +1,111 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamserver.errors import LocalProtocolError
+from streamserver.log import Log
+from tests.fakes import Turns
+
+
+def make(max_ms: int = 10_000, max_bytes: int = 10_000, first: int = 0) -> tuple[Log[str], Turns]:
+    turns = Turns()
+    return Log(max_ms=max_ms, max_bytes=max_bytes, schedule=turns, first=first), turns
+
+
+def test_positions_begin_where_told_and_grow_by_one():
+    log, _ = make(first=7)
+    assert [log.append(c, size=1, at_ms=0) for c in "abc"] == [7, 8, 9]
+    assert (log.start, log.end) == (7, 10)
+    assert log.get(8) == "b"
+    assert log.get(6) is None
+    assert log.get(10) is None
+
+
+def test_the_byte_bound_evicts_from_the_head():
+    log, _ = make(max_bytes=10)
+    for index in range(5):
+        log.append(str(index), size=4, at_ms=index)
+    assert log.bytes <= 10
+    assert log.since(0) == ["3", "4"]
+    assert log.evicted == 3
+
+
+def test_the_time_bound_evicts_from_the_head():
+    log, _ = make(max_ms=100)
+    for at_ms in (0, 50, 120, 260):
+        log.append(str(at_ms), size=1, at_ms=at_ms)
+    assert log.since(0) == ["260"]
+
+
+def test_an_item_larger_than_the_bound_is_still_delivered():
+    log, _ = make(max_bytes=10)
+    log.append("small", size=1, at_ms=0)
+    log.append("large", size=1000, at_ms=0)
+    assert log.since(0) == ["large"]
+
+
+def test_a_group_larger_than_the_bound_loses_its_keyframe():
+    log, _ = make(max_bytes=10)
+    log.append("key", size=4, at_ms=0, keyframe=True)
+    for index in range(4):
+        log.append(str(index), size=4, at_ms=index)
+    assert log.newest_keyframe is None
+
+
+def test_keyframes_are_found_before_and_after_a_position():
+    log, _ = make()
+    for index in range(9):
+        log.append(str(index), size=1, at_ms=0, keyframe=index % 3 == 0)
+    assert log.newest_keyframe == 6
+    assert log.keyframe_before(5) == 3
+    assert log.keyframe_before(6) == 6
+    assert log.keyframe_after(4) == 6
+    assert log.keyframe_after(7) is None
+
+
+def test_a_burst_wakes_each_waker_once():
+    log, turns = make()
+    woken: list[int] = []
+    off = log.wake(lambda: woken.append(log.end))
+    for index in range(5):
+        log.append(str(index), size=1, at_ms=0)
+    turns.run()
+    assert woken == [5]
+    off()
+    log.append("x", size=1, at_ms=0)
+    turns.run()
+    assert woken == [5]
+
+
+def test_closing_wakes_and_forbids_appending():
+    log, turns = make()
+    woken: list[str | None] = []
+    log.wake(lambda: woken.append(log.closed))
+    log.close("over")
+    log.close("again")
+    turns.run()
+    assert woken == ["over"]
+    with pytest.raises(LocalProtocolError, match="over"):
+        log.append("x", size=1, at_ms=0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 40), st.booleans()), min_size=1, max_size=1200
+    )
+)
+def test_whatever_is_appended_bounds_hold_and_nothing_is_reordered(items):
+    log, _ = make(max_ms=200, max_bytes=300)
+    at_ms = 0
+    for index, (size, step, keyframe) in enumerate(items):
+        at_ms += step
+        assert log.append(str(index), size=size, at_ms=at_ms, keyframe=keyframe) == index
+        held = log.since(0)
+        assert held == [str(i) for i in range(log.start, log.end)]
+        assert log.end == index + 1
+        assert log.bytes == log.size_between(log.start, log.end)
+        assert log.bytes <= 300
+        assert log.span_ms <= 200
+        newest = log.newest_keyframe
+        assert newest is None or log.start <= newest < log.end
+    assert log.evicted + log.end - log.start == len(items)
