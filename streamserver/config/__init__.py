@@ -1,1 +1,46 @@
 """Settings: frozen values with their units, read from file, environment and flags."""
+
+from streamserver.config.loader import LoadedConfig, load
+from streamserver.config.memory import MemoryBound, memory_bound
+from streamserver.config.model import (
+    AuthConfig,
+    Config,
+    HlsConfig,
+    HttpConfig,
+    KeyAction,
+    KeyConfig,
+    LimitsConfig,
+    LogConfig,
+    LogFormat,
+    LogLevel,
+    RtmpConfig,
+    ServerConfig,
+    StorageConfig,
+)
+from streamserver.config.secret import Secret
+from streamserver.config.sources import Fault, InvalidConfigError, Source, SourceKind
+
+__all__ = [
+    "AuthConfig",
+    "Config",
+    "Fault",
+    "HlsConfig",
+    "HttpConfig",
+    "InvalidConfigError",
+    "KeyAction",
+    "KeyConfig",
+    "LimitsConfig",
+    "LoadedConfig",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "MemoryBound",
+    "RtmpConfig",
+    "Secret",
+    "ServerConfig",
+    "Source",
+    "SourceKind",
+    "StorageConfig",
+    "load",
+    "memory_bound",
+]

@@ -1,0 +1,270 @@
+"""Every setting, its default, its unit and its bounds. ``config.toml`` lists the same for people.
+
+To add a key: a field here with a line under it, and the line in ``config.toml``. To add a
+section: a struct here and a field of `Config`. Loader, environment, flags and ``check`` follow.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from streamserver.config.secret import Secret
+
+__all__ = [
+    "AuthConfig",
+    "Config",
+    "HlsConfig",
+    "HttpConfig",
+    "KeyAction",
+    "KeyConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "RtmpConfig",
+    "ServerConfig",
+    "StorageConfig",
+]
+
+_MIB = 1024 * 1024
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Bytes = Annotated[int, Meta(ge=1024, le=1 << 40)]
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+class KeyAction(StrEnum):
+    """What a configured key may allow."""
+
+    PUBLISH = "publish"
+    PLAY = "play"
+    API = "api"
+    METRICS = "metrics"
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[server]``: the process as a whole."""
+
+    apps: tuple[str, ...] = ()
+    """The apps under which streams may live; empty: any."""
+
+    drain_timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10
+    """How long a stopping server waits for its viewers and publishers to leave."""
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[log]``: what is written to standard output."""
+
+    level: LogLevel = LogLevel.INFO
+    """The least severity that is written."""
+
+    format: LogFormat = LogFormat.AUTO
+    """``auto`` is text on a terminal and JSON lines elsewhere."""
+
+
+class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[http]``: pages, HLS, API and metrics."""
+
+    host: str = ""
+    """The address to listen on; empty: all, IPv6 included."""
+
+    port: Port = 8080
+    """The HTTP port; 0: any free one."""
+
+    https_port: Port = 8443
+    """The HTTPS port, opened when there is a certificate; 0: any free one."""
+
+    cert_file: str = ""
+    """The certificate chain (PEM); read again when the file changes."""
+
+    key_file: str = ""
+    """The private key (PEM) of ``cert_file``."""
+
+    base_path: Annotated[str, Meta(pattern=r"\A(/[A-Za-z0-9._~-]+)*\Z")] = ""
+    """The path under which everything is mounted, such as ``/video``; empty: the root."""
+
+    public_url: Annotated[str, Meta(pattern=r"\A(https?://[^\s/?#@]+(/[^\s?#]*[^\s?#/])?)?\Z")] = ""
+    """How the world reaches this server, such as ``https://live.example.org``; no slash at the
+    end. Empty: as the request says."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies whose word on the client's address counts."""
+
+    cors_origins: tuple[str, ...] = ("*",)
+    """The origins of pages that may read media; ``*``: any. The API is never opened by it."""
+
+    public_viewer_count: bool = False
+    """Whether everyone may read how many watch a stream."""
+
+
+class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[rtmp]``: the encoders' door."""
+
+    host: str = ""
+    """The address to listen on; empty: all, IPv6 included."""
+
+    port: Port = 1935
+    """The RTMP port; 0: any free one."""
+
+    tls_port: Port = 1936
+    """The RTMPS port, opened when there is a certificate; 0: any free one."""
+
+    cert_file: str = ""
+    """The certificate chain (PEM) for RTMPS."""
+
+    key_file: str = ""
+    """The private key (PEM) of ``cert_file``."""
+
+    proxy_protocol: bool = False
+    """Whether connections from ``http.trusted_proxies`` begin with a PROXY protocol header."""
+
+    chunk_size: Annotated[int, Meta(ge=128, le=16 * _MIB - 1)] = 65536
+    """The size in bytes of the chunks that we send."""
+
+    setup_timeout_s: Seconds = 10
+    """Within this time from the first byte a connection publishes or plays, or is closed."""
+
+    idle_timeout_s: Seconds = 15
+    """A publisher that sends no media for this long is closed."""
+
+
+class HlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[hls]``: low-latency HLS."""
+
+    part_ms: Annotated[int, Meta(ge=100, le=2000)] = 333
+    """The length of a part; the latency is about three of them."""
+
+    segment_s: Annotated[int, Meta(ge=1, le=10)] = 2
+    """A segment ends at the first keyframe after this time."""
+
+    target_duration_s: Annotated[int, Meta(ge=0, le=60)] = 0
+    """The longest segment that the playlist announces; 0: taken from the first group of
+    pictures."""
+
+    window_s: Annotated[int, Meta(ge=3, le=3600)] = 12
+    """How much media a playlist lists; never less than three target durations."""
+
+    sessions: bool = True
+    """Whether each viewer gets a playlist address of its own and is counted; ``false`` lets a
+    plain CDN cache every object."""
+
+
+class KeyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of ``[auth] keys``."""
+
+    key: Secret
+    """The key itself, or its hash as ``sha256:…`` or ``scrypt:…``."""
+
+    app: str = "*"
+    """The app that it opens; ``*`` stands for any characters."""
+
+    name: str = "*"
+    """The stream name that it opens; ``*`` stands for any characters."""
+
+    actions: tuple[KeyAction, ...] = (KeyAction.PUBLISH,)
+    """What it allows."""
+
+
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[auth]``: who may."""
+
+    api_token: Secret = Secret("")
+    """The bearer token of the API; empty: the first run makes one and prints it once."""
+
+    keys: tuple[KeyConfig, ...] = ()
+    """Keys that publish or play; with none that publishes, the first run makes one."""
+
+    anonymous_publish: bool = False
+    """Whether anyone may publish without a key."""
+
+    open_play: bool = True
+    """Whether anyone may watch without a key."""
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[storage]``: what outlives the process."""
+
+    path: str = ""
+    """The directory; empty: the state directory of the platform."""
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[limits]``: the bounds that keep one peer from taking everything."""
+
+    log_max_ms: Annotated[int, Meta(ge=1000, le=600_000)] = 12_000
+    """How much media the packet log of a stream holds."""
+
+    log_max_bytes: Bytes = 16 * _MIB
+    """The same in bytes; the smaller bound wins."""
+
+    max_stream_memory_bytes: Bytes = 64 * _MIB
+    """All that one stream may hold: its packet log and its HLS windows."""
+
+    max_unsent_bytes: Bytes = _MIB
+    """What may wait in the transport of one viewer before it is passed over."""
+
+    max_message_bytes: Annotated[int, Meta(ge=64 * 1024, le=16 * _MIB - 1)] = 8 * _MIB
+    """The largest RTMP media message that is taken."""
+
+    max_publishers: Count = 100
+    """Streams that may be live at once."""
+
+    max_connections: Count = 10_000
+    """Connections over all ports."""
+
+    connections_per_address: Count = 1_000
+    """Connections from one address; a school or an office often is one."""
+
+    hls_sessions_per_address: Count = 1_000
+    """HLS viewers from one address."""
+
+    parked_requests: Count = 10_000
+    """HLS requests that may wait for the next part at once."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings; ``Config()`` is the default and works."""
+
+    server: ServerConfig = ServerConfig()
+    """The process as a whole."""
+
+    log: LogConfig = LogConfig()
+    """What is logged."""
+
+    http: HttpConfig = HttpConfig()
+    """Pages, HLS, API and metrics."""
+
+    rtmp: RtmpConfig = RtmpConfig()
+    """The encoders' door."""
+
+    hls: HlsConfig = HlsConfig()
+    """Low-latency HLS."""
+
+    auth: AuthConfig = AuthConfig()
+    """Who may."""
+
+    storage: StorageConfig = StorageConfig()
+    """What outlives the process."""
+
+    limits: LimitsConfig = LimitsConfig()
+    """The bounds."""

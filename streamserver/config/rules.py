@@ -1,0 +1,137 @@
+"""What must hold between keys, or within one beyond its type."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Final
+from urllib.parse import urlsplit
+
+from streamserver.config.memory import memory_bound
+from streamserver.config.model import Config, KeyConfig
+from streamserver.config.toml_lines import KeyPath
+from streamserver.errors import InvalidNameError
+from streamserver.names import StreamKey
+
+__all__ = ["broken_rules"]
+
+_PATTERN: Final = re.compile(r"[A-Za-z0-9._*-]{1,128}\Z")
+_MIN_KEY: Final = 8
+_MIN_TOKEN: Final = 16
+
+
+def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Every key that breaks a rule, with a sentence for people."""
+    yield from _certificates(config)
+    yield from _proxies(config)
+    yield from _names(config)
+    yield from _credentials(config)
+    yield from _media(config)
+    yield from _ports(config)
+
+
+def _certificates(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for section, cert, key in (
+        ("http", config.http.cert_file, config.http.key_file),
+        ("rtmp", config.rtmp.cert_file, config.rtmp.key_file),
+    ):
+        if cert and not key:
+            yield (section, "cert_file"), f"needs {section}.key_file too"
+        if key and not cert:
+            yield (section, "key_file"), f"needs {section}.cert_file too"
+
+
+def _proxies(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for index, text in enumerate(config.http.trusted_proxies):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield ("http", "trusted_proxies", index), f"is no address or network: {error}"
+    if config.rtmp.proxy_protocol and not config.http.trusted_proxies:
+        # Believing a header from anyone would let anyone claim to be on loopback.
+        yield ("rtmp", "proxy_protocol"), "needs the proxies listed in http.trusted_proxies"
+    for index, origin in enumerate(config.http.cors_origins):
+        parts = urlsplit(origin)
+        is_origin = parts.scheme in ("http", "https") and parts.netloc and not parts.path
+        if origin != "*" and not is_origin:
+            yield ("http", "cors_origins", index), "is no origin such as https://example.org"
+
+
+def _names(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for index, app in enumerate(config.server.apps):
+        try:
+            StreamKey(app, "default")
+        except InvalidNameError as error:
+            yield ("server", "apps", index), str(error)
+
+
+def _credentials(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    token = config.auth.api_token.reveal()
+    if token and len(token) < _MIN_TOKEN:
+        yield ("auth", "api_token"), f"is shorter than {_MIN_TOKEN} characters"
+    for index, key in enumerate(config.auth.keys):
+        path: KeyPath = ("auth", "keys", index)
+        yield from _key(path, key)
+
+
+def _key(path: KeyPath, key: KeyConfig) -> Iterator[tuple[KeyPath, str]]:
+    text = key.key.reveal()
+    if len(text) < _MIN_KEY:
+        yield (*path, "key"), f"is shorter than {_MIN_KEY} characters"
+    elif text.startswith(("sha256:", "scrypt:")) and not _is_hash(text):
+        yield (
+            (*path, "key"),
+            "is no hash that this server reads: sha256:<64 hex digits> or scrypt:…",
+        )
+    for field, pattern in (("app", key.app), ("name", key.name)):
+        if not _PATTERN.match(pattern):
+            yield (*path, field), "is no name, and no name with * in it"
+    if not key.actions:
+        yield (*path, "actions"), "allows nothing: list publish, play, api or metrics"
+
+
+def _is_hash(text: str) -> bool:
+    """``sha256:hex``, or ``scrypt:log2(n):r:p:salt:hash`` within bounds of memory and time."""
+    if text.startswith("sha256:"):
+        return re.fullmatch(r"sha256:[0-9a-fA-F]{64}", text) is not None
+    found = re.fullmatch(
+        r"scrypt:(\d{1,2}):(\d{1,2}):(\d{1,2}):(?:[0-9a-fA-F]{2}){8,64}:[0-9a-fA-F]{64}", text
+    )
+    if found is None:
+        return False
+    log_n, r, p = (int(group) for group in found.groups())
+    # 128 * n * r bytes are needed to check one credential.
+    return 1 <= log_n <= 17 and 1 <= r <= 16 and 1 <= p <= 4 and 128 * (1 << log_n) * r <= 1 << 26
+
+
+def _media(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    hls, limits = config.hls, config.limits
+    if hls.target_duration_s and hls.target_duration_s < hls.segment_s:
+        yield ("hls", "target_duration_s"), "is shorter than hls.segment_s"
+    if hls.window_s < 3 * hls.segment_s:
+        # RFC 8216 6.2.2: a live playlist shorter than three target durations breaks players.
+        yield ("hls", "window_s"), "is shorter than three segments (3 x hls.segment_s)"
+    if memory_bound(config).cmaf_window_bytes < limits.max_message_bytes:
+        yield (
+            ("limits", "max_stream_memory_bytes"),
+            "leaves the HLS windows less than one message: it must be at least "
+            "limits.log_max_bytes + 3 x limits.max_message_bytes",
+        )
+    if limits.log_max_bytes < limits.max_message_bytes:
+        yield ("limits", "log_max_bytes"), "is smaller than limits.max_message_bytes"
+
+
+def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    rtmp, http = config.rtmp, config.http
+    taken: list[tuple[str, int, str]] = []
+    for section, key, host, port, opened in (
+        ("rtmp", "port", rtmp.host, rtmp.port, True),
+        ("rtmp", "tls_port", rtmp.host, rtmp.tls_port, bool(rtmp.cert_file)),
+        ("http", "port", http.host, http.port, True),
+        ("http", "https_port", http.host, http.https_port, bool(http.cert_file)),
+    ):
+        if not port or not opened:
+            continue
+        for other_host, other_port, other in taken:
+            if port == other_port and (host == other_host or not host or not other_host):
+                yield (section, key), f"is the port of {other} too"
+        taken.append((host, port, f"{section}.{key}"))
