@@ -1,1 +1,15 @@
 """What outlives the process."""
+
+from streamserver.storage.base import Storage, StorageError
+from streamserver.storage.location import open_storage, state_directory
+from streamserver.storage.memory import MemoryStorage
+from streamserver.storage.sqlite import SqliteStorage
+
+__all__ = [
+    "MemoryStorage",
+    "SqliteStorage",
+    "Storage",
+    "StorageError",
+    "open_storage",
+    "state_directory",
+]

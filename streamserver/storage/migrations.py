@@ -1,0 +1,76 @@
+"""The shape of the database, as numbered steps. A step that was released never changes."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from streamserver.storage.base import StorageError
+
+__all__ = ["MIGRATIONS", "Migration", "migrate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step from a version of the database to the next."""
+
+    version: int
+    """The version after it; ``PRAGMA user_version`` holds the one that a file has."""
+
+    why: str
+    """What it is for."""
+
+    statements: tuple[str, ...]
+    """SQL, run in one transaction."""
+
+
+MIGRATIONS: Final = (
+    Migration(
+        1,
+        "hashes of secrets, and settings",
+        (
+            """
+            CREATE TABLE secret (
+                name TEXT PRIMARY KEY,
+                hash TEXT NOT NULL,
+                created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+            ) STRICT, WITHOUT ROWID
+            """,
+            """
+            CREATE TABLE setting (
+                key TEXT PRIMARY KEY,
+                value TEXT NOT NULL,
+                updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+            ) STRICT, WITHOUT ROWID
+            """,
+        ),
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Brings a database to the newest version, each step wholly or not at all.
+
+    The connection is in autocommit mode. Raises `StorageError` for a database that a newer
+    program wrote, and `sqlite3.Error` when a step fails.
+    """
+    while True:
+        # The write lock first: another process may be migrating at the same time.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > migrations[-1].version:
+                raise StorageError(
+                    f"the database has version {version}, and this program knows up to "
+                    f"{migrations[-1].version}: a newer streamserver wrote it"
+                )
+            pending = [step for step in migrations if step.version > version]
+            if pending:
+                for statement in pending[0].statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {pending[0].version:d}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        if not pending:
+            return

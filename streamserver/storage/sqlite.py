@@ -1,0 +1,199 @@
+"""The storage in an SQLite file: one thread of its own does all that touches the disk."""
+
+import asyncio
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from streamserver.storage.base import StorageError
+from streamserver.storage.migrations import migrate
+
+__all__ = ["SqliteStorage"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S: Final = 5.0
+"""How long a call waits for another process that writes."""
+
+_SIGNING_SECRET: Final = "server.signing_secret"
+
+
+class SqliteStorage:
+    """Implements `streamserver.storage.Storage`. Made by `open`."""
+
+    durable = True
+
+    def __init__(self, path: Path, executor: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
+        self._path = path
+        self._executor = executor
+        self._db = db
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> "SqliteStorage":
+        """Opens or makes the database file at a path, and brings it to the newest version.
+
+        A file that is corrupt is moved aside (never deleted) and a new one is made, with an error
+        in the log. Raises `StorageError` when that is not possible, when another process keeps the
+        file locked, and when a newer program wrote it.
+        """
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
+        loop = asyncio.get_running_loop()
+        try:
+            db = await loop.run_in_executor(executor, _open, path, busy_timeout_s)
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
+        return cls(path, executor, db)
+
+    async def get_secret_hash(self, name: str) -> str | None:
+        """See `Storage`."""
+        return await self._run(
+            lambda db: _one(db, "SELECT hash FROM secret WHERE name = ?", (name,))
+        )
+
+    async def set_secret_hash(self, name: str, hashed: str) -> None:
+        """See `Storage`."""
+        await self._run(
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO secret (name, hash) VALUES (?, ?)", (name, hashed)
+            ).close()
+        )
+
+    async def get(self, key: str) -> Any:
+        """See `Storage`."""
+        text = await self._run(
+            lambda db: _one(db, "SELECT value FROM setting WHERE key = ?", (key,))
+        )
+        return None if text is None else msgspec.json.decode(text)
+
+    async def set(self, key: str, value: Any) -> None:
+        """See `Storage`."""
+        text = msgspec.json.encode(value).decode()
+        await self._run(
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)", (key, text)
+            ).close()
+        )
+
+    async def delete(self, key: str) -> None:
+        """See `Storage`."""
+        await self._run(lambda db: db.execute("DELETE FROM setting WHERE key = ?", (key,)).close())
+
+    async def signing_secret(self) -> bytes:
+        """See `Storage`."""
+        fresh = msgspec.json.encode(secrets.token_hex(32)).decode()
+
+        def keep_or_make(db: sqlite3.Connection) -> str | None:
+            # Whoever comes first wins, also among processes.
+            db.execute(
+                "INSERT OR IGNORE INTO setting (key, value) VALUES (?, ?)", (_SIGNING_SECRET, fresh)
+            ).close()
+            return _one(db, "SELECT value FROM setting WHERE key = ?", (_SIGNING_SECRET,))
+
+        kept = await self._run(keep_or_make)
+        return bytes.fromhex(msgspec.json.decode(kept or fresh))
+
+    async def close(self) -> None:
+        """See `Storage`."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._db.close)
+        self._executor.shutdown()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise StorageError(f"{self._path} is closed")
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, work, self._db)
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path}: {error}") from error
+
+
+def _one(db: sqlite3.Connection, query: str, arguments: tuple[str, ...]) -> str | None:
+    row = db.execute(query, arguments).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _open(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path)
+        try:
+            return _connect(path, busy_timeout_s)
+        except sqlite3.DatabaseError as error:
+            if not _is_corrupt(error):
+                raise
+            _move_aside(path, error)
+        _make_private(path)
+        return _connect(path, busy_timeout_s)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be used: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file if need be, readable by its owner alone; SQLite's own files follow it."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    # Transactions are ours (isolation_level None), not begun behind our back.
+    db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+    try:
+        # WAL: readers and the writer do not wait for each other; NORMAL loses nothing when the
+        # process dies, and at most the last writes when the machine does.
+        db.execute("PRAGMA journal_mode = WAL").close()
+        db.execute("PRAGMA synchronous = NORMAL").close()
+        db.execute("PRAGMA foreign_keys = ON").close()
+        found = _one(db, "PRAGMA quick_check(1)", ())
+        if found != "ok":
+            raise _CorruptError(found)
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class _CorruptError(sqlite3.DatabaseError):
+    """The database opens, and its content does not fit together."""
+
+
+def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+    if isinstance(error, _CorruptError):
+        return True
+    # The primary code is in the low byte of an extended one.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _move_aside(path: Path, error: Exception) -> None:
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    logger.error(
+        "%s is corrupt (%s): it was moved to %s, and a new one is made; keys that were generated "
+        "before are generated anew",
+        path,
+        error,
+        aside,
+    )
