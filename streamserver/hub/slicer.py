@@ -31,6 +31,7 @@ class Slicer:
         self.turns = 0
         self.failures = 0
         self.longest_ns = 0
+        self.held_ns = 0
         self.hold_histogram = [0] * (len(HOLD_BUCKETS_US) + 1)
         self.on_error: Callable[[Exception], None] | None = None
         self._now_ns = now_ns
@@ -82,6 +83,7 @@ class Slicer:
     def _account(self, held_ns: int) -> None:
         self.turns += 1
         self.longest_ns = max(self.longest_ns, held_ns)
+        self.held_ns += held_ns
         held_us = held_ns // 1000
         for index, bound in enumerate(HOLD_BUCKETS_US):
             if held_us <= bound:

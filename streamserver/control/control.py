@@ -1,0 +1,185 @@
+"""The operations of the server as plain calls; the API, and programs that embed us, make them."""
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from streamserver.clock import Clock
+from streamserver.control.facts import ServerFacts
+from streamserver.control.models import (
+    Listener,
+    ServerInfo,
+    ServerState,
+    ServerTotals,
+    SessionPage,
+    StreamInfo,
+    StreamPage,
+    ViewerCount,
+    ViewerPage,
+)
+from streamserver.control.present import session_info, stream_info, viewer, viewer_count
+from streamserver.control.times import unix_ns_to_rfc3339
+from streamserver.control.totals import Totals
+from streamserver.errors import NotFoundError
+from streamserver.hub.registry import Registry
+from streamserver.hub.sessions import Action, SessionTable
+from streamserver.hub.stream import Stream, StreamState
+from streamserver.names import StreamKey
+
+__all__ = ["Control", "ControlSettings"]
+
+T = TypeVar("T")
+
+_STOPPED: Final = "stopped through the API"
+_KICKED: Final = "disconnected through the API"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """What the answers depend on besides the hub."""
+
+    public_url: str = ""
+    """How the world reaches this server; empty: URLs are relative to its root."""
+
+
+class Control:
+    """Every operation, over one hub.
+
+    All of them are asynchronous, because a cluster will answer some from elsewhere. What does not
+    exist raises `NotFoundError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        sessions: SessionTable,
+        totals: Totals,
+        facts: ServerFacts,
+        clock: Clock,
+        settings: ControlSettings,
+    ) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._totals = totals
+        self._facts = facts
+        self._clock = clock
+        self._settings = settings
+
+    @property
+    def state(self) -> ServerState:
+        """Where the server is in its life."""
+        if self._facts.is_draining or self._registry.draining:
+            return ServerState.DRAINING
+        return ServerState.READY if self._facts.is_listening else ServerState.STARTING
+
+    async def server_info(self) -> ServerInfo:
+        """The server and its sums."""
+        facts = self._facts
+        uptime_ns = self._clock.monotonic_ns() - facts.started_ns
+        return ServerInfo(
+            version=facts.version,
+            state=self.state,
+            started_at=unix_ns_to_rfc3339(facts.started_wall_ns),
+            uptime_s=max(0, uptime_ns) // 1_000_000_000,
+            listeners=[
+                Listener(name=one.name, host=one.host, port=one.port, tls=one.tls)
+                for one in facts.listeners
+            ],
+            totals=self._server_totals(),
+        )
+
+    async def streams(
+        self,
+        *,
+        state: StreamState | None = None,
+        search: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> StreamPage:
+        """Streams in the order of their names; ``search`` is a part of ``app/name``, any case."""
+        sought = search.casefold()
+        matching = [
+            stream
+            for stream in self._registry.streams()
+            if (state is None or stream.state is state) and sought in str(stream.key).casefold()
+        ]
+        page = matching[offset : offset + limit]
+        return StreamPage(items=[self._present(stream) for stream in page], total=len(matching))
+
+    async def stream(self, key: StreamKey) -> StreamInfo:
+        """One stream."""
+        return self._present(self._live(key))
+
+    async def stop(self, key: StreamKey) -> None:
+        """Ends the broadcast and disconnects its publisher; it may publish again."""
+        if not self._registry.stop(key, _STOPPED):
+            raise _not_live(key)
+
+    async def viewers(self, key: StreamKey, *, limit: int = 1000, offset: int = 0) -> ViewerPage:
+        """Who watches a stream, oldest first."""
+        self._live(key)
+        sessions = self._sessions.viewers(key)
+        items = [viewer(session) for session in _page(sessions, limit, offset)]
+        return ViewerPage(items=items, total=len(sessions))
+
+    async def viewer_count(self, key: StreamKey | None = None) -> ViewerCount:
+        """How many watch a stream, or all of them."""
+        if key is not None:
+            self._live(key)
+        return viewer_count(self._sessions.count(key))
+
+    async def kick_viewer(self, viewer_id: str) -> None:
+        """Disconnects a viewer."""
+        session = self._sessions.get(viewer_id)
+        if session is None or session.action is not Action.PLAY:
+            raise NotFoundError(f"there is no viewer {viewer_id[:64]!a}; it may have left")
+        session.close(_KICKED)
+
+    async def sessions(self, *, limit: int = 1000, offset: int = 0) -> SessionPage:
+        """Every connection, publishers included, oldest first."""
+        sessions = list(self._sessions.all())
+        items = [session_info(session) for session in _page(sessions, limit, offset)]
+        return SessionPage(items=items, total=len(sessions))
+
+    async def kick_session(self, session_id: str) -> None:
+        """Disconnects a publisher or viewer. A publisher's broadcast waits for its return."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFoundError(f"there is no session {session_id[:64]!a}; it may have ended")
+        session.close(_KICKED)
+
+    def _live(self, key: StreamKey) -> Stream:
+        stream = self._registry.get(key)
+        if stream is None:
+            raise _not_live(key)
+        return stream
+
+    def _present(self, stream: Stream) -> StreamInfo:
+        return stream_info(
+            stream,
+            self._sessions,
+            now_ns=self._clock.monotonic_ns(),
+            public_url=self._settings.public_url,
+        )
+
+    def _server_totals(self) -> ServerTotals:
+        now_ns = self._clock.monotonic_ns()
+        streams = self._registry.streams()
+        viewers = [one for one in self._sessions.all() if one.action is Action.PLAY]
+        return ServerTotals(
+            streams=sum(stream.state is StreamState.LIVE for stream in streams),
+            publishers=self._registry.publishers,
+            viewers=viewer_count(self._sessions.count()),
+            bytes_received=sum(self._totals.received_bytes().values()),
+            bytes_sent=sum(self._totals.sent_bytes().values()),
+            bit_rate_in=sum(stream.bit_rate(now_ns) for stream in streams),
+            bit_rate_out=sum(session.bit_rate for session in viewers),
+        )
+
+
+def _page(items: list[T], limit: int, offset: int) -> list[T]:
+    return items[offset : offset + limit]
+
+
+def _not_live(key: StreamKey) -> NotFoundError:
+    return NotFoundError(f"{key} is not live")

@@ -1,0 +1,123 @@
+"""What could be better about a stream, said so that its owner knows what to do."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from streamserver.control.models import Health, Severity
+from streamserver.hub.stream import Stream, StreamState
+from streamserver.media.track import Kind
+
+__all__ = ["KNOWN_NOTES", "health"]
+
+_LONG_KEYFRAME_INTERVAL_MS: Final = 4_000
+"""Above this new viewers wait noticeably; encoders' default is up to 8.33 s (OBS)."""
+
+_NO_MEDIA_AFTER_NS: Final = 2_000_000_000
+"""A live publisher that sends nothing for this long is noticed by viewers."""
+
+_SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+
+_SET_KEYFRAME_INTERVAL: Final = (
+    "In OBS: Settings → Output → Output Mode: Advanced → Keyframe Interval: 2 s; "
+    "in ffmpeg: -g with twice the frame rate."
+)
+
+KNOWN_NOTES: Final[dict[str, tuple[Severity, str]]] = {
+    "jumps": (
+        Severity.WARNING,
+        "The encoder's timestamps jumped; viewers saw a short break. If it goes on, look for a "
+        "source that restarts or a clock that is being set.",
+    ),
+    "clamped": (
+        Severity.INFO,
+        "Timestamps ran backwards a little and were straightened.",
+    ),
+    "dropped": (
+        Severity.WARNING,
+        "Packets around a jump of the timestamps had to be dropped.",
+    ),
+    "damaged": (
+        Severity.WARNING,
+        "Frames arrived damaged and were left out. Look at the encoder and its connection.",
+    ),
+    "extra_tracks": (
+        Severity.INFO,
+        "More than one track of a kind is sent; the first one is used.",
+    ),
+    "unsupported": (
+        Severity.WARNING,
+        "A track has a codec that is not supported and is left out; send H.264 and AAC.",
+    ),
+    "long_gops": (
+        Severity.WARNING,
+        "A keyframe interval was longer than the playlist promises, so that a segment begins "
+        "without a keyframe. " + _SET_KEYFRAME_INTERVAL,
+    ),
+}
+"""The oddities with a sentence of their own: ``Stream.note(name)`` counts them."""
+
+
+def health(stream: Stream, now_ns: int) -> list[Health]:
+    """All findings about a stream at a monotonic time, worst first."""
+    found = [finding for rule in _RULES for finding in rule(stream, now_ns)]
+    return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def _no_media(stream: Stream, now_ns: int) -> Iterator[Health]:
+    silent_ns = now_ns - stream.last_packet_ns
+    if stream.state is StreamState.LIVE and silent_ns > _NO_MEDIA_AFTER_NS:
+        yield Health(
+            code="no_media",
+            severity=Severity.ERROR,
+            message=f"The publisher is connected but has sent nothing for "
+            f"{silent_ns // 1_000_000_000} s. Look at the encoder and its upload.",
+        )
+
+
+def _keyframes(stream: Stream, now_ns: int) -> Iterator[Health]:
+    if not _has_video(stream):
+        return
+    log = stream.packets
+    if log.newest_keyframe is None and log.evicted:
+        yield Health(
+            code="keyframe_lost",
+            severity=Severity.ERROR,
+            message=f"Since the last keyframe more came than the server holds "
+            f"({log.max_ms / 1000:g} s or {log.max_bytes >> 20} MiB): whoever joins now waits "
+            f"for the next one. {_SET_KEYFRAME_INTERVAL}",
+        )
+        return
+    interval_ms = _interval_ms(stream)
+    if interval_ms > _LONG_KEYFRAME_INTERVAL_MS:
+        yield Health(
+            code="keyframe_interval",
+            severity=Severity.WARNING,
+            message=f"Keyframes are {interval_ms / 1000:.1f} s apart: viewers wait that long to "
+            f"join, and the delay grows. {_SET_KEYFRAME_INTERVAL}",
+        )
+
+
+def _notes(stream: Stream, now_ns: int) -> Iterator[Health]:
+    for name, times in stream.health_notes.items():
+        severity, sentence = KNOWN_NOTES.get(
+            name, (Severity.INFO, f"Something odd in the media was met: {name}.")
+        )
+        yield Health(code=name, severity=severity, message=f"{sentence} ({times} times so far)")
+
+
+_RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (
+    _no_media,
+    _keyframes,
+    _notes,
+)
+
+
+def _has_video(stream: Stream) -> bool:
+    return any(track.kind is Kind.VIDEO for track in stream.tracks)
+
+
+def _interval_ms(stream: Stream) -> int:
+    """The last interval, or the running one where that is longer already."""
+    newest = stream.packets.newest_keyframe
+    running_ms = 0 if newest is None else stream.packets.age_ms(newest)
+    return max(stream.keyframe_interval_ms, running_ms)

@@ -1,0 +1,134 @@
+"""From the hub's objects to what the API shows."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from streamserver.control.health import health
+from streamserver.control.models import (
+    Publisher,
+    SessionInfo,
+    StreamInfo,
+    StreamUrls,
+    StreamViewers,
+    TrackInfo,
+    Viewer,
+    ViewerCount,
+    ViewersByProtocol,
+)
+from streamserver.control.times import decimal, rfc3339, unix_ns_to_rfc3339
+from streamserver.hub.sessions import Protocol, Session, SessionTable
+from streamserver.hub.stream import Stream
+from streamserver.media.track import Track
+from streamserver.names import StreamKey
+
+__all__ = ["session_info", "stream_info", "stream_urls", "viewer", "viewer_count"]
+
+
+def stream_info(
+    stream: Stream, sessions: SessionTable, *, now_ns: int, public_url: str
+) -> StreamInfo:
+    """A stream as of a monotonic time; ``public_url`` as in `stream_urls`."""
+    interval_ms = stream.keyframe_interval_ms
+    count = viewer_count(sessions.count(stream.key))
+    return StreamInfo(
+        app=stream.key.app,
+        name=stream.key.name,
+        session_id=stream.session_id,
+        title="",
+        state=stream.state.value,
+        registered=False,
+        started_at=unix_ns_to_rfc3339(stream.wall_origin_ns),
+        uptime_s=max(0, now_ns - stream.origin_ns) // 1_000_000_000,
+        publisher=_publisher(stream.publisher),
+        tracks=[_track(track, stream, now_ns) for track in stream.tracks],
+        bit_rate=stream.bit_rate(now_ns),
+        keyframe_interval_s=decimal(Fraction(interval_ms, 1000)) if interval_ms else None,
+        viewers=StreamViewers(
+            total=count.total, by_protocol=count.by_protocol, peak=sessions.peak(stream.key)
+        ),
+        health=health(stream, now_ns),
+        destinations=[],
+        record=False,
+        metadata={},
+        urls=stream_urls(stream.key, public_url),
+    )
+
+
+def stream_urls(key: StreamKey, public_url: str) -> StreamUrls:
+    """Where a stream can be watched: below ``public_url``, or relative to the server's root."""
+    root = f"{public_url.rstrip('/')}/" if public_url else ""
+    return StreamUrls(
+        hls=f"{root}hls/{key.app}/{key.name}/index.m3u8", play=f"{root}play/{key.app}/{key.name}"
+    )
+
+
+def viewer_count(counts: Mapping[Protocol, int]) -> ViewerCount:
+    """Viewers by protocol and their sum."""
+    by_protocol = ViewersByProtocol(
+        hls=counts.get(Protocol.HLS, 0),
+        whep=counts.get(Protocol.WHEP, 0),
+        rtmp=counts.get(Protocol.RTMP, 0),
+        flv=counts.get(Protocol.FLV, 0),
+    )
+    total = by_protocol.hls + by_protocol.whep + by_protocol.rtmp + by_protocol.flv
+    return ViewerCount(total=total, by_protocol=by_protocol)
+
+
+def viewer(session: Session) -> Viewer:
+    """A playing session."""
+    return Viewer(
+        id=session.id,
+        protocol=session.protocol.value,
+        remote_ip=session.remote_ip,
+        user_agent=session.user_agent,
+        joined_at=rfc3339(session.joined_at),
+        bytes_sent=session.bytes_sent,
+        bit_rate=session.bit_rate,
+        lag_ms=session.lag_ms,
+        dropped_frames=session.dropped_frames,
+    )
+
+
+def session_info(session: Session) -> SessionInfo:
+    """A session of either kind."""
+    return SessionInfo(
+        id=session.id,
+        action=session.action.value,
+        protocol=session.protocol.value,
+        stream=str(session.stream),
+        remote_ip=session.remote_ip,
+        user_agent=session.user_agent,
+        joined_at=rfc3339(session.joined_at),
+        bytes_received=session.bytes_received,
+        bytes_sent=session.bytes_sent,
+        bit_rate=session.bit_rate,
+        lag_ms=session.lag_ms,
+        dropped_frames=session.dropped_frames,
+    )
+
+
+def _publisher(session: Session | None) -> Publisher | None:
+    if session is None:
+        return None
+    return Publisher(
+        id=session.id,
+        protocol=session.protocol.value,
+        remote_ip=session.remote_ip,
+        user_agent=session.user_agent,
+    )
+
+
+def _track(track: Track, stream: Stream, now_ns: int) -> TrackInfo:
+    stats = stream.stats.get(track.kind.value)
+    return TrackInfo(
+        kind=track.kind.value,
+        codec=track.codec.value,
+        profile=track.profile,
+        # The parameter sets never say 0; it stands for "unknown" or "not of this kind".
+        width=track.width or None,
+        height=track.height or None,
+        fps=None if track.frame_rate is None else decimal(track.frame_rate),
+        sample_rate=track.sample_rate or None,
+        channels=track.channels or None,
+        bit_rate=0 if stats is None else stats.rate.bits_per_second(now_ns),
+    )

@@ -1,0 +1,98 @@
+from streamserver.control.health import KNOWN_NOTES, health
+from streamserver.control.models import Severity
+from streamserver.hub.stream import LogBounds
+from tests.control.helpers_world import SECOND_NS, World, audio_track
+
+
+def codes(publication):
+    stream = publication.lease.stream
+    return [one.code for one in health(stream, publication.world.clock.now_ns)]
+
+
+async def test_a_stream_with_a_keyframe_each_two_seconds_has_no_findings():
+    publication = await World().publish()
+    publication.run(11)
+    assert codes(publication) == []
+
+
+async def test_four_seconds_between_keyframes_are_still_fine():
+    publication = await World().publish()
+    publication.run(9, keyframe_every_ms=4000)
+    assert codes(publication) == []
+
+
+async def test_the_default_of_obs_is_noticed_and_the_sentence_tells_what_to_do():
+    publication = await World().publish()
+    publication.run(9, keyframe_every_ms=8300)
+    [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert finding.code == "keyframe_interval"
+    assert finding.severity is Severity.WARNING
+    assert "8.3 s" in finding.message
+    assert "Settings → Output" in finding.message
+    assert "2 s" in finding.message
+
+
+async def test_a_long_interval_is_noticed_before_the_second_keyframe():
+    publication = await World().publish()
+    publication.run(6, keyframe_every_ms=100_000)
+    assert codes(publication) == ["keyframe_interval"]
+
+
+async def test_a_group_of_pictures_larger_than_the_log_is_an_error():
+    publication = await World(bounds=LogBounds(max_ms=12_000, max_bytes=20_000)).publish()
+    publication.run(4, keyframe_every_ms=100_000)
+    [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert finding.code == "keyframe_lost"
+    assert finding.severity is Severity.ERROR
+
+
+async def test_sound_alone_needs_no_keyframes():
+    publication = await World().publish(tracks=(audio_track(),))
+    publication.run(30)
+    assert codes(publication) == []
+
+
+async def test_a_publisher_that_sends_nothing_is_noticed_after_two_seconds():
+    publication = await World().publish()
+    publication.run(1)
+    publication.world.clock.now_ns += 3 * SECOND_NS
+    assert codes(publication) == ["no_media"]
+
+
+async def test_an_interrupted_stream_is_not_told_that_nothing_comes():
+    publication = await World().publish()
+    publication.run(1)
+    publication.lease.release("gone")
+    publication.world.clock.now_ns += 5 * SECOND_NS
+    assert codes(publication) == []
+
+
+async def test_notes_of_the_ingest_are_told_with_their_number():
+    publication = await World().publish()
+    publication.run(1)
+    for _ in range(3):
+        publication.lease.stream.note("jumps")
+    [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert finding.code == "jumps"
+    assert finding.message.startswith(KNOWN_NOTES["jumps"][1])
+    assert "3 times" in finding.message
+
+
+async def test_an_unknown_note_is_told_by_its_name():
+    publication = await World().publish()
+    publication.run(1)
+    publication.lease.stream.note("purple_frames")
+    [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert finding.code == "purple_frames"
+    assert finding.severity is Severity.INFO
+
+
+async def test_the_worst_finding_comes_first():
+    publication = await World().publish()
+    publication.run(1)
+    stream = publication.lease.stream
+    stream.note("clamped")
+    stream.note("jumps")
+    publication.world.clock.now_ns += 3 * SECOND_NS
+    severities = [one.severity for one in health(stream, publication.world.clock.now_ns)]
+    assert severities == [Severity.ERROR, Severity.WARNING, Severity.INFO]
