@@ -1,1 +1,25 @@
 """Who may: access requests, deciders and credentials."""
+
+from streamserver.auth.access import Access, GeneratedSecret, make_access
+from streamserver.auth.chain import Chain
+from streamserver.auth.headers import HttpCredentials, parse_authorization
+from streamserver.auth.keys import StaticKeys
+from streamserver.auth.loopback import is_loopback_request
+from streamserver.auth.policy import DefaultPolicy
+from streamserver.auth.request import AccessRequest, Action, Decider, Decision
+
+__all__ = [
+    "Access",
+    "AccessRequest",
+    "Action",
+    "Chain",
+    "Decider",
+    "Decision",
+    "DefaultPolicy",
+    "GeneratedSecret",
+    "HttpCredentials",
+    "StaticKeys",
+    "is_loopback_request",
+    "make_access",
+    "parse_authorization",
+]

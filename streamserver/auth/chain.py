@@ -1,0 +1,51 @@
+"""The deciders in their order."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from streamserver.auth.policy import DefaultPolicy
+from streamserver.auth.request import AccessRequest, Decider, Decision
+
+__all__ = ["Chain"]
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_S: Final = 5.0
+
+
+class Chain:
+    """Asks each decider in turn; the first that has an opinion decides, else the default policy.
+
+    A decider that fails or exceeds its deadline refuses: a door that stands open while its lock is
+    broken is no door.
+    """
+
+    name = "chain"
+
+    def __init__(
+        self, deciders: Sequence[Decider], default: DefaultPolicy, *, timeout_s: float = _TIMEOUT_S
+    ) -> None:
+        self._deciders = tuple(deciders)
+        self._default = default
+        self._timeout_s = timeout_s
+
+    async def decide(self, request: AccessRequest) -> Decision:
+        """Always decides, within the deadline of each decider."""
+        for decider in self._deciders:
+            decision = await self._ask(decider, request)
+            if decision is not None:
+                return decision
+        return await self._default.decide(request)
+
+    async def _ask(self, decider: Decider, request: AccessRequest) -> Decision | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await decider.decide(request)
+        except TimeoutError:
+            logger.warning("decider %s did not answer in %s s", decider.name, self._timeout_s)
+        except Exception:
+            # A decider may be a user's coroutine, which can raise anything.
+            logger.exception("decider %s failed", decider.name)
+        return Decision(False, "access cannot be checked at the moment", decider.name)
