@@ -87,6 +87,13 @@ class Lease:
         """The epoch number that these tracks must carry; may begin a new broadcast for them."""
         return self._registry.next_epoch(self, tracks)
 
+    def anchor(self, log_ms: int, received_ns: int) -> None:
+        """Says that log time ``log_ms`` was received at a monotonic time: dates follow from it.
+
+        Counts before the broadcast's first epoch only; dates never step within a broadcast.
+        """
+        self._registry.anchor(self.stream, log_ms, received_ns)
+
     def append(self, packet: Packet) -> None:
         """Appends, or drops the packet when the lease is no longer current."""
         if self.is_current:
@@ -208,6 +215,13 @@ class Registry:
             elif before is StreamState.INTERRUPTED:
                 listener.stream_resumed(stream)
 
+    def anchor(self, stream: Stream, log_ms: int, received_ns: int) -> None:
+        """See `Lease.anchor`."""
+        if stream.epoch < 0:
+            since_ns = self._clock.monotonic_ns() - received_ns
+            stream.origin_ns = received_ns - log_ms * 1_000_000
+            stream.wall_origin_ns = self._clock.wall_ns() - since_ns - log_ms * 1_000_000
+
     def release(self, lease: Lease, reason: str, *, final: bool) -> None:
         """See `Lease.release`."""
         key = lease.stream.key
@@ -246,8 +260,11 @@ class Registry:
         return stream
 
     def _replace(self, lease: Lease) -> None:
-        """Gives a lease a fresh broadcast of the same name."""
-        stream = self._new_stream(lease.stream.key)
+        """Gives a lease a fresh broadcast of the same name, on the time line of the old one."""
+        old = lease.stream
+        stream = self._new_stream(old.key)
+        stream.timeline = old.timeline
+        stream.origin_ns, stream.wall_origin_ns = old.origin_ns, old.wall_origin_ns
         stream.generation = lease.generation
         stream.publisher = lease.publisher
         lease.stream = stream

@@ -10,6 +10,7 @@ from streamserver.hub.rates import RateMeter
 from streamserver.hub.sessions import Session
 from streamserver.log import Log
 from streamserver.media.packet import Packet
+from streamserver.media.timeline import Timeline
 from streamserver.media.track import Track
 from streamserver.names import StreamKey
 
@@ -80,10 +81,13 @@ class Stream:
     """The log."""
 
     wall_origin_ns: int
-    """Unix time of the log's time zero: dates are this plus log time."""
+    """Unix time of the log's time zero: dates are this plus log time. Set with the first packet."""
 
     origin_ns: int
-    """Monotonic time of the log's time zero."""
+    """Monotonic time of the log's time zero; until the first packet, when the name was claimed."""
+
+    timeline: Timeline = field(default_factory=Timeline)
+    """Places the packets of one publisher after the other on the log's time line."""
 
     publisher: Session | None = None
     """Who appends now; None while interrupted."""

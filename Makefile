@@ -1,0 +1,53 @@
+# Two commands: `make run` and `make test`. Both need Python 3.11 or later and pip, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: run test lint types contracts unit test-peers bench format clean
+
+run: $(VENV)/.run-installed
+	$(BIN)/streamserver demo $(ARGS)
+
+test: lint types contracts unit
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev-installed
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev-installed
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -n auto
+
+test-peers: $(VENV)/.peers-installed
+	$(BIN)/python -m tests.peers.programs --install
+	$(BIN)/python -m pytest -m peer tests/peers
+
+bench: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.run-installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "streamserver needs Python 3.11 or later (PYTHON=python3.11 make run)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.run-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+$(VENV)/.peers-installed: $(VENV)/.dev-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,peers]"
+	@touch $@

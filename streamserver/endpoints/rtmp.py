@@ -1,0 +1,471 @@
+"""The RTMP door: TCP connections pumped through sans-IO sessions.
+
+Publish or play is known only when the command comes, so this stands above both.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from streamserver.auth.loopback import is_loopback_request
+from streamserver.clock import Clock
+from streamserver.control.publishing import Publication, PublishAttempt, Publishing, clean_agent
+from streamserver.errors import RefusedError, RemoteProtocolError
+from streamserver.hub.sessions import Protocol
+from streamserver.ingest.rtmp import RtmpIngest
+from streamserver.net.addresses import unmap
+from streamserver.net.proxies import TrustedProxies
+from streamserver.net.proxy_protocol import ProxyProtocolParser
+from streamserver.net.sockets import bind
+from streamserver.rtmp.events import (
+    Closed,
+    ConnectReceived,
+    DataReceived,
+    Event,
+    MediaReceived,
+    PlayRequested,
+    PublishEnded,
+    PublishRequested,
+    RequestRefused,
+)
+from streamserver.rtmp.session import ServerSession
+from streamserver.rtmp.settings import SessionSettings
+
+__all__ = ["RtmpEndpoint", "RtmpSettings", "RtmpStats"]
+
+_CLOSE_AFTER_S: Final = 0.5
+"""How long a refused peer has to read why: ffmpeg, GStreamer and librtmp hang on a bare answer."""
+
+_MAX_UNSENT_BYTES: Final = 256 * 1024
+"""Control messages that a peer may leave unread before it is dropped."""
+
+_USER_TIMEOUT_MS: Final = 10_000
+"""A peer that does not acknowledge our bytes for this long is gone (RFC 5482)."""
+
+_TLS_HANDSHAKE_S: Final = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtmpSettings:
+    """One RTMP listener."""
+
+    host: str = ""
+    """The address to listen on; empty: all."""
+
+    port: int = 1935
+    """The port; 0 takes a free one."""
+
+    tls: ssl.SSLContext | None = None
+    """The certificate's context for RTMPS; None for plain RTMP."""
+
+    proxy_protocol: bool = False
+    """Whether trusted proxies begin their connections with a PROXY protocol header."""
+
+    max_connections: int = 10_000
+    """Connections at once."""
+
+    max_connections_per_address: int = 1_000
+    """Connections at once from one address that is no trusted proxy."""
+
+    session: SessionSettings = field(default_factory=SessionSettings)
+    """Bounds of each session."""
+
+    @property
+    def name(self) -> str:
+        """What log lines and errors call the listener."""
+        return "rtmps" if self.tls else "rtmp"
+
+
+@dataclass(slots=True)
+class RtmpStats:
+    """Counters of one listener since the start."""
+
+    accepted: int = 0
+    """Connections."""
+
+    probes: int = 0
+    """Connections that closed without a byte."""
+
+    bytes_received: int = 0
+    """Bytes read from all connections."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Connections by how they ended: ``published``, ``refused``, ``protocol_error`` …"""
+
+
+class RtmpConnection(asyncio.Protocol):
+    """One connection: the pump between a transport and a session."""
+
+    def __init__(self, endpoint: "RtmpEndpoint") -> None:
+        self._endpoint = endpoint
+        self.session = ServerSession(endpoint.settings.session, now_ns=endpoint.now_ns())
+        self.peer_ip = self.remote_ip = ""
+        self._peer = ""
+        self._transport: asyncio.Transport | None = None
+        self._proxy: ProxyProtocolParser | None = None
+        self._connect: ConnectReceived | None = None
+        self._publication: Publication | None = None
+        self._ingest: RtmpIngest | None = None
+        self._deciding: asyncio.Task[None] | None = None
+        self._outcome = "closed"
+        self._closing = False
+
+    # ---- the transport ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admits or refuses the peer."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self.peer_ip = self.remote_ip = unmap(host)
+        self._peer = f"{self.peer_ip}:{port}"
+        _notice_dead_peers(transport)
+        refusal = self._endpoint.admit(self)
+        if refusal:
+            self._outcome = "refused"
+            self._endpoint.complain("%s refused: %s", self._peer, refusal)
+            transport.abort()
+        elif self._endpoint.expects_proxy_header(self.peer_ip):
+            self._proxy = ProxyProtocolParser()
+
+    def data_received(self, data: bytes) -> None:
+        """Pumps bytes through the session."""
+        if self._closing:
+            return
+        if self._proxy is not None:
+            rest = self._read_proxy_header(data)
+            if not rest:
+                return
+            data = rest
+        now_ns = self._endpoint.now_ns()
+        self._endpoint.stats.bytes_received += len(data)
+        fault: RemoteProtocolError | None = None
+        try:
+            self.session.receive(data, now_ns)
+        except RemoteProtocolError as error:
+            fault = error
+            self._outcome = "protocol_error"
+        for event in self.session.events():
+            self._handle(event, now_ns)
+        self._flush()
+        if fault is not None:
+            self._end(str(fault))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of everything."""
+        self._closing = True
+        self._transport = None
+        if self._deciding is not None:
+            self._deciding.cancel()
+        if not self.session.bytes_received and self._outcome == "closed":
+            # A load balancer's health check or a port scan: no line, no ban.
+            self._outcome = "probe"
+        self.session.connection_lost()
+        self._unpublish("the connection was lost" if exc else "the publisher disconnected")
+        self._endpoint.forget(self, self._outcome)
+
+    # ---- time -------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> None:
+        """Applies deadlines."""
+        due_ns = self.session.next_timeout_ns
+        if due_ns is None or now_ns < due_ns or self._closing:
+            return
+        self._outcome = "timeout"
+        self.session.handle_timeout(now_ns)
+        for event in self.session.events():
+            self._handle(event, now_ns)
+        self._flush()
+
+    def kick(self, reason: str) -> None:
+        """Ends the connection from our side, telling the peer why."""
+        if self._closing:
+            return
+        self._outcome = "kicked"
+        self.session.close(reason)
+        for event in self.session.events():
+            self._handle(event, self._endpoint.now_ns())
+        self._flush()
+        self._unpublish(reason)
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- events -----------------------------------------------------------------------------
+
+    def _handle(self, event: Event, now_ns: int) -> None:
+        if isinstance(event, MediaReceived):
+            if self._ingest is not None and self._publication is not None:
+                self._publication.session.bytes_received += len(event.body)
+                self._ingest.media(event.kind == "video", event.timestamp_ms, event.body, now_ns)
+            return
+        match event:
+            case ConnectReceived():
+                self._connect = event
+            case PublishRequested():
+                self._decide(event)
+            case PlayRequested():
+                self._outcome = "refused"
+                self.session.reject_play(
+                    event,
+                    "this server does not play over RTMP yet: open /play/… or "
+                    "/hls/…/index.m3u8 on its HTTP port",
+                )
+            case DataReceived(name="onMetaData"):
+                if self._ingest is not None:
+                    self._ingest.metadata(event.values)
+            case PublishEnded(reason=reason):
+                self._unpublish(reason)
+            case RequestRefused(reason=reason):
+                self._outcome = "refused"
+                self._endpoint.complain("%s: %s", self._peer, reason)
+            case Closed(reason=reason):
+                self._end(reason)
+
+    def _decide(self, request: PublishRequested) -> None:
+        if self._deciding is not None:
+            self._deciding.cancel()
+        self._deciding = asyncio.get_running_loop().create_task(self._publish(request))
+
+    async def _publish(self, request: PublishRequested) -> None:
+        """Asks whether the peer may publish, and lets it."""
+        try:
+            publication = await self._endpoint.publishing.open(self._attempt(request))
+        except RefusedError as refusal:
+            self._outcome = "refused"
+            self._endpoint.complain("%s may not publish: %s", self._peer, refusal)
+            self.session.reject_publish(request, str(refusal), refusal.rtmp_code)
+            self._flush()
+            return
+        finally:
+            self._deciding = None
+        now_ns = self._endpoint.now_ns()
+        if self._closing or not self.session.accept_publish(request, now_ns):
+            publication.close("the publisher left while it was let in")
+            return
+        self._publication = publication
+        self._ingest = RtmpIngest(publication.lease)
+        self._outcome = "published"
+        logger.info(
+            "%s publishes %s with %s",
+            self._peer,
+            publication.session.stream,
+            publication.session.user_agent or "an unnamed encoder",
+        )
+        for event in self.session.events():
+            self._handle(event, now_ns)
+        self._flush()
+
+    def _attempt(self, request: PublishRequested) -> PublishAttempt:
+        connect = self._connect
+        return PublishAttempt(
+            protocol=Protocol.RTMP,
+            app=request.app,
+            name=request.name,
+            remote_ip=self.remote_ip,
+            local=is_loopback_request(
+                self.remote_ip,
+                {},
+                connect.host if connect else None,
+                trusted_proxies_configured=self._endpoint.has_proxies,
+            ),
+            user_agent=clean_agent(connect.flash_ver) if connect else "",
+            params=request.params,
+            user=(connect.user or None) if connect else None,
+            password=(connect.password or None) if connect else None,
+            close=self.kick,
+        )
+
+    def _unpublish(self, reason: str) -> None:
+        publication, self._publication = self._publication, None
+        ingest, self._ingest = self._ingest, None
+        if publication is None or ingest is None:
+            return
+        ingest.assembler.flush()
+        counters = ingest.assembler.counters
+        logger.info(
+            "%s stopped publishing %s: %s (%d frames, %d damaged, %d without a keyframe)",
+            self._peer,
+            publication.session.stream,
+            reason,
+            counters.frames,
+            counters.damaged,
+            counters.waiting,
+        )
+        publication.close(reason)
+
+    # ---- closing ----------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        data = self.session.bytes_to_send()
+        if data:
+            transport.write(data)
+        if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            self._outcome = "stalled"
+            self._end("it does not read what it is sent")
+        elif self.session.close_after_flush and not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, transport.close)
+
+    def _end(self, reason: str) -> None:
+        """Closes after an error or the session's end; one line, and none for a mere probe."""
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        if self._outcome not in ("published", "closed"):
+            self._endpoint.complain("%s closed: %s", self._peer, reason)
+        self._transport.close()
+
+    def _read_proxy_header(self, data: bytes) -> bytes:
+        """Takes the PROXY header off; answers what follows it."""
+        assert self._proxy is not None
+        try:
+            header = self._proxy.receive(data)
+        except RemoteProtocolError as error:
+            self._outcome = "protocol_error"
+            self._endpoint.complain("%s: %s", self._peer, error)
+            self._closing = True
+            if self._transport is not None:
+                self._transport.abort()
+            return b""
+        if header is None:
+            return b""
+        if header.source is not None:
+            self.remote_ip = header.source[0]
+            self._peer = f"{header.source[0]}:{header.source[1]} (via {self.peer_ip})"
+        rest, self._proxy = self._proxy.remainder(), None
+        return rest
+
+
+class RtmpEndpoint:
+    """One RTMP or RTMPS listener."""
+
+    def __init__(
+        self,
+        settings: RtmpSettings,
+        *,
+        publishing: Publishing,
+        proxies: TrustedProxies,
+        clock: Clock,
+        complain: Callable[..., None] = logger.info,
+    ) -> None:
+        """``complain`` writes a log line about a peer's fault; rate-limited by its owner."""
+        self.settings = settings
+        self.publishing = publishing
+        self.complain = complain
+        self.stats = RtmpStats()
+        self.addresses: tuple[tuple[str, int], ...] = ()
+        self.now_ns = clock.monotonic_ns
+        self._proxies = proxies
+        self._connections: set[RtmpConnection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._servers: list[asyncio.Server] = []
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def has_proxies(self) -> bool:
+        """Whether any proxy is trusted."""
+        return bool(self._proxies)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections open now."""
+        return len(self._connections)
+
+    async def start(self) -> None:
+        """Binds and accepts. Raises `UnavailableError` when the port is not to be had."""
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        sockets = bind(settings.name, settings.host, settings.port)
+        self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
+        for sock in sockets:
+            server = await loop.create_server(
+                lambda: RtmpConnection(self),
+                sock=sock,
+                ssl=settings.tls,
+                ssl_handshake_timeout=_TLS_HANDSHAKE_S if settings.tls else None,
+            )
+            self._servers.append(server)
+
+    def tick(self, now_ns: int) -> None:
+        """Applies the deadlines of all connections."""
+        for connection in list(self._connections):
+            connection.tick(now_ns)
+
+    def stop_accepting(self) -> None:
+        """Closes the port; connections stay."""
+        for server in self._servers:
+            server.close()
+
+    async def close(self, reason: str) -> None:
+        """Ends everything."""
+        self.stop_accepting()
+        for connection in list(self._connections):
+            connection.kick(reason)
+        # Each connection closes by its own timer once the peer had time to read why.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * _CLOSE_AFTER_S):
+                await self._empty.wait()
+        for connection in list(self._connections):
+            connection.abort()
+
+    def admit(self, connection: RtmpConnection) -> str | None:
+        """Counts a connection in; answers why it is refused, or None."""
+        self.stats.accepted += 1
+        self._connections.add(connection)
+        self._empty.clear()
+        address = connection.peer_ip
+        self._by_address[address] += 1
+        settings = self.settings
+        if len(self._connections) > settings.max_connections:
+            return f"{settings.max_connections} connections are open (limits.max_connections)"
+        many = self._by_address[address] > settings.max_connections_per_address
+        if many and not self._proxies.trusts(address):
+            return "too many connections from this address (limits.connections_per_address)"
+        return None
+
+    def expects_proxy_header(self, peer_ip: str) -> bool:
+        """Whether a connection from this address begins with a PROXY protocol header."""
+        return self.settings.proxy_protocol and self._proxies.trusts(peer_ip)
+
+    def forget(self, connection: RtmpConnection, outcome: str) -> None:
+        """Counts a connection out."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._by_address[connection.peer_ip] -= 1
+        if not self._by_address[connection.peer_ip]:
+            del self._by_address[connection.peer_ip]
+        if not self._connections:
+            self._empty.set()
+        if outcome == "probe":
+            self.stats.probes += 1
+        self.stats.outcomes[outcome] += 1
+
+
+def _notice_dead_peers(transport: asyncio.Transport) -> None:
+    """Asks the kernel to give up on peers that vanish without a word."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

@@ -1,0 +1,300 @@
+"""From frames of a publisher to packets of a stream: tracks, epochs, time, and when to go live.
+
+Knows no protocol: RTMP today, WebRTC and pulls later, all hand over codec configs and frames.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from streamserver.errors import RemoteProtocolError
+from streamserver.hub.registry import Lease
+from streamserver.media.packet import Packet
+from streamserver.media.timeline import ms_to_ticks
+from streamserver.media.track import VIDEO_CLOCK, Codec, Kind, Track
+from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
+
+__all__ = ["Assembler", "Frame", "IngestCounters"]
+
+_SETTLE_MS: Final = 1_000
+"""Milliseconds of media after which a stream begins with the tracks that it has."""
+
+_KEYFRAME_WAIT_MS: Final = 10_000
+"""How long an announced video track may take to its first keyframe before audio begins alone."""
+
+_HELD_BYTES: Final = 8 * 1024 * 1024
+"""Most bytes of frames held before a stream begins; beyond it, they are given up."""
+
+
+_TOLD_BY_FRAMES: Final = frozenset((Codec.VP8, Codec.VP9, Codec.MP3))
+"""Codecs whose tracks are known from a frame, not from a config."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One coded frame as a protocol delivered it."""
+
+    kind: Kind
+    """Video or audio."""
+
+    timestamp_ms: int
+    """Decoding time on the publisher's clock: 32 bits, may wrap, jump and lie."""
+
+    composition_ms: int
+    """Presentation less decoding time, signed; 0 for audio."""
+
+    data: bytes
+    """The frame in the protocol's form."""
+
+    key_hint: bool
+    """Whether the protocol says that a decoder can begin here."""
+
+    received_ns: int
+    """Monotonic time of arrival."""
+
+
+@dataclass(slots=True)
+class IngestCounters:
+    """What one publisher's media went through."""
+
+    frames: int = 0
+    """Frames appended."""
+
+    damaged: int = 0
+    """Frames and configs whose bytes made no sense; dropped."""
+
+    waiting: int = 0
+    """Frames dropped because no config or keyframe had come yet."""
+
+    epochs: int = 0
+    """Discontinuities begun."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """A frame in the log's form, at its place on the time line."""
+
+    kind: Kind
+    unit: AccessUnit
+    time_ms: int
+    composition_ms: int
+    received_ns: int
+
+
+class _Input:
+    """One kind of track: what was announced last, and the track that packets get."""
+
+    __slots__ = ("announced", "codec", "config", "reader", "track")
+
+    def __init__(self) -> None:
+        self.codec: Codec | None = None
+        self.config = b""
+        self.reader: UnitReader | None = None
+        self.announced: Track | None = None
+        self.track: Track | None = None
+
+    def announce(self, codec: Codec, config: bytes) -> None:
+        """Notes a config from the protocol; the same one again changes nothing.
+
+        Raises `RemoteProtocolError` when it makes no sense, and then leaves all as it was.
+        """
+        if codec is self.codec and config == self.config:
+            return
+        reader = make_reader(codec, config)
+        # What these codecs' configs do not tell, their first frame does.
+        announced = None if codec in _TOLD_BY_FRAMES else make_track(codec, config)
+        self.codec, self.config, self.reader = codec, config, reader
+        self.announced, self.track = announced, None
+
+    def read(self, data: bytes, *, key_hint: bool) -> AccessUnit | None:
+        """Reads a frame; one that changes the track changes `announced`."""
+        if self.reader is None or self.codec is None:
+            return None
+        unit = self.reader.read(data, key_hint=key_hint)
+        if unit is not None and unit.config is not None:
+            self.announced = make_track(self.codec, unit.config, first=unit.data)
+            self.track = None
+        return unit
+
+
+class Assembler:
+    """Feeds one lease.
+
+    The stream becomes visible at its first keyframe with every expected track, or after one
+    second of media with those that came. In a stream with video every epoch begins at a
+    keyframe: frames of a track that changed are dropped until then, and counted.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.counters = IngestCounters()
+        self.lease = lease
+        lease.stream.timeline.resume()
+        self._inputs = {Kind.VIDEO: _Input(), Kind.AUDIO: _Input()}
+        self._expected = frozenset((Kind.VIDEO, Kind.AUDIO))
+        self._held: list[_Placed] = []
+        self._held_bytes = 0
+        self._live = False
+        self.last_fault = ""
+        """What was wrong with the last damaged frame, for the log."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether packets are being appended."""
+        return self._live
+
+    def expect(self, kinds: Iterable[Kind]) -> None:
+        """What the publisher's metadata announces; without a word, both kinds are expected."""
+        self._expected = frozenset(kinds) or self._expected
+
+    def configure(self, codec: Codec, config: bytes) -> None:
+        """Takes a codec config; one that makes no sense is dropped and counted."""
+        try:
+            self._inputs[codec.kind].announce(codec, config)
+        except RemoteProtocolError as error:
+            self.damaged(codec.kind, error)
+
+    def push(self, frame: Frame) -> None:
+        """Takes a frame; one that makes no sense is dropped and counted."""
+        placed = self._place(frame)
+        if placed is None:
+            return
+        if self._live:
+            self._append(placed)
+        else:
+            self._hold(placed)
+
+    def damaged(self, kind: Kind, error: RemoteProtocolError) -> None:
+        """Counts a frame or config whose bytes made no sense; the stream lives on without it."""
+        self.counters.damaged += 1
+        self.lease.stream.note(f"damaged_{kind.value}")
+        self.last_fault = str(error)
+
+    def flush(self) -> None:
+        """Begins with what is there: the publisher ended before the stream was visible."""
+        if not self._live and self._held:
+            self._begin_held()
+
+    def _place(self, frame: Frame) -> _Placed | None:
+        source = self._inputs[frame.kind]
+        stamp = self.lease.stream.timeline.stamp(frame.kind, frame.timestamp_ms, frame.received_ns)
+        if stamp is None:
+            self.lease.stream.note("frames_of_an_old_clock")
+            return None
+        if stamp.new_epoch and self._live:
+            self._begin_anew()
+        try:
+            unit = source.read(frame.data, key_hint=frame.key_hint)
+        except RemoteProtocolError as error:
+            self.damaged(frame.kind, error)
+            return None
+        if unit is None:
+            self.counters.waiting += source.reader is None
+            return None
+        return _Placed(frame.kind, unit, stamp.time_ms, frame.composition_ms, frame.received_ns)
+
+    def _begin_anew(self) -> None:
+        """The publisher's clock jumped: no packet may carry a track of the old epoch."""
+        self.lease.stream.note("timestamp_jump")
+        for source in self._inputs.values():
+            source.track = None
+
+    def _append(self, placed: _Placed) -> None:
+        source = self._inputs[placed.kind]
+        if source.track is None:
+            if placed.kind is Kind.VIDEO and placed.unit.keyframe:
+                self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
+            elif placed.kind is Kind.AUDIO and not self._carries_video():
+                self._begin_epoch((Kind.AUDIO,))
+            else:
+                self.counters.waiting += 1
+                return
+        elif self._audio_joins(placed):
+            self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
+        self._write(placed)
+
+    def _carries_video(self) -> bool:
+        return any(track.kind is Kind.VIDEO for track in self.lease.stream.tracks)
+
+    def _audio_joins(self, placed: _Placed) -> bool:
+        """Whether a keyframe is the moment for an audio track that came or changed before."""
+        audio = self._inputs[Kind.AUDIO]
+        return (
+            placed.kind is Kind.VIDEO
+            and placed.unit.keyframe
+            and audio.track is None
+            and audio.announced is not None
+        )
+
+    def _hold(self, placed: _Placed) -> None:
+        self._held.append(placed)
+        self._held_bytes += len(placed.unit.data)
+        if self._may_begin(placed.time_ms - self._held[0].time_ms):
+            self._begin_held()
+        elif self._held_bytes > _HELD_BYTES:
+            self.counters.waiting += len(self._held)
+            self.lease.stream.note("no_keyframe")
+            self._held.clear()
+            self._held_bytes = 0
+
+    def _may_begin(self, waited_ms: int) -> bool:
+        video, audio = self._inputs[Kind.VIDEO].announced, self._inputs[Kind.AUDIO].announced
+        if video is not None and self._held_keyframe() is not None:
+            return audio is not None or Kind.AUDIO not in self._expected or waited_ms >= _SETTLE_MS
+        if audio is None:
+            return False
+        if video is None:
+            return Kind.VIDEO not in self._expected or waited_ms >= _SETTLE_MS
+        return waited_ms >= _KEYFRAME_WAIT_MS
+
+    def _held_keyframe(self) -> _Placed | None:
+        return next((p for p in self._held if p.kind is Kind.VIDEO and p.unit.keyframe), None)
+
+    def _begin_held(self) -> None:
+        """Makes the stream visible and appends what was held, from the first keyframe on."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        keyframe = next((p for p in held if p.kind is Kind.VIDEO and p.unit.keyframe), None)
+        if keyframe is not None:
+            first = keyframe
+            kept = [p for p in held if p.time_ms >= first.time_ms]
+            kinds: tuple[Kind, ...] = (Kind.VIDEO, Kind.AUDIO)
+        else:
+            kept = [p for p in held if p.kind is Kind.AUDIO]
+            if not kept or self._inputs[Kind.AUDIO].announced is None:
+                self.counters.waiting += len(held)
+                return
+            first, kinds = kept[0], (Kind.AUDIO,)
+        self.counters.waiting += len(held) - len(kept)
+        self._live = True
+        newest = min(kept, key=lambda p: p.received_ns - p.time_ms * 1_000_000)
+        self.lease.anchor(newest.time_ms, newest.received_ns)
+        self._begin_epoch(kinds)
+        # The keyframe is where every reader begins, whatever came before it in the same burst.
+        for placed in sorted(kept, key=lambda p: p is not first):
+            self._append(placed)
+
+    def _begin_epoch(self, kinds: tuple[Kind, ...]) -> None:
+        sources = [self._inputs[kind] for kind in kinds if self._inputs[kind].announced]
+        announced = tuple(source.announced for source in sources if source.announced)
+        if not self.lease.is_current:
+            return
+        epoch = self.lease.next_epoch(announced)
+        for source in self._inputs.values():
+            source.track = None
+        for source in sources:
+            if source.announced is not None:
+                source.track = replace(source.announced, epoch=epoch)
+        self.lease.begin_epoch(tuple(s.track for s in sources if s.track is not None))
+        self.counters.epochs += 1
+
+    def _write(self, placed: _Placed) -> None:
+        track = self._inputs[placed.kind].track
+        if track is None:
+            return
+        rate = track.clock_rate
+        dts = placed.time_ms * 90 if rate == VIDEO_CLOCK else ms_to_ticks(placed.time_ms, rate)
+        pts = dts + placed.composition_ms * 90 if placed.kind is Kind.VIDEO else dts
+        unit = placed.unit
+        self.counters.frames += 1
+        self.lease.append(
+            Packet(track, pts, dts, unit.duration, unit.keyframe, unit.data, placed.received_ns)
+        )

@@ -1,0 +1,87 @@
+"""From RTMP messages to frames: what an FLV tag body says, handed to the assembler."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamserver.hub.registry import Lease
+from streamserver.ingest.assembler import Assembler, Frame
+from streamserver.media.errors import DamagedFrameError
+from streamserver.media.flv import (
+    AudioConfig,
+    AudioFrame,
+    ChannelConfig,
+    FrameType,
+    Ignored,
+    TagItem,
+    VideoConfig,
+    VideoFrame,
+    parse_audio,
+    parse_video,
+)
+from streamserver.media.opus import OpusHead
+from streamserver.media.track import Codec, Kind
+
+__all__ = ["RtmpIngest"]
+
+_NEEDS_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC))
+"""Codecs whose frames mean nothing before a sequence header."""
+
+_CODEC_KEYS = {"videocodecid": Kind.VIDEO, "audiocodecid": Kind.AUDIO}
+"""Keys of onMetaData that announce a track."""
+
+_HINTS = frozenset((FrameType.KEY, FrameType.GENERATED_KEY))
+
+
+class RtmpIngest:
+    """Feeds one lease with the messages of one RTMP publisher."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.assembler = Assembler(lease)
+        self._codecs: dict[Kind, Codec | None] = {Kind.VIDEO: None, Kind.AUDIO: None}
+
+    def media(self, is_video: bool, timestamp_ms: int, body: bytes, now_ns: int) -> None:
+        """Takes an audio or video message; what is damaged is dropped and counted."""
+        try:
+            items = parse_video(body) if is_video else parse_audio(body)
+        except DamagedFrameError as error:
+            self.assembler.damaged(Kind.VIDEO if is_video else Kind.AUDIO, error)
+            return
+        for item in items:
+            self._take(item, timestamp_ms, now_ns)
+
+    def metadata(self, values: Sequence[Any]) -> None:
+        """Takes onMetaData: only whether it announces video and audio, since its numbers lie."""
+        for value in values:
+            if isinstance(value, Mapping):
+                announced = [kind for key, kind in _CODEC_KEYS.items() if value.get(key)]
+                self.assembler.expect(announced)
+
+    def _take(self, item: TagItem, timestamp_ms: int, now_ns: int) -> None:
+        match item:
+            case VideoFrame(codec, data, composition_ms, frame_type):
+                if self._ready(codec):
+                    hint = frame_type in _HINTS
+                    frame = Frame(Kind.VIDEO, timestamp_ms, composition_ms, data, hint, now_ns)
+                    self.assembler.push(frame)
+            case AudioFrame(codec, data):
+                if self._ready(codec):
+                    self.assembler.push(Frame(Kind.AUDIO, timestamp_ms, 0, data, True, now_ns))
+            case VideoConfig(codec, config) | AudioConfig(codec, config):
+                self._codecs[codec.kind] = codec
+                self.assembler.configure(codec, config)
+            case ChannelConfig(Codec.OPUS, channels):
+                self._codecs[Kind.AUDIO] = Codec.OPUS
+                self.assembler.configure(Codec.OPUS, OpusHead.of_channels(channels).to_bytes())
+            case Ignored(reason):
+                self.assembler.lease.stream.note(f"ignored: {reason}")
+
+    def _ready(self, codec: Codec) -> bool:
+        """Whether frames of a codec can be read; those without headers begin by themselves."""
+        if self._codecs[codec.kind] is codec:
+            return True
+        if codec in _NEEDS_CONFIG:
+            self.assembler.counters.waiting += 1
+            return False
+        self._codecs[codec.kind] = codec
+        self.assembler.configure(codec, b"")
+        return True
