@@ -1,0 +1,214 @@
+"""From the clock of a publisher to the time line of its stream.
+
+RTMP stamps messages with 32 bits of milliseconds that begin anywhere, wrap, jump when the encoder
+restarts, and step back a little now and then. A stream's log knows one time line per life: it
+begins near 0 and never runs backwards, whatever the publisher does, and A/V sync within an epoch is
+exactly the publisher's.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from streamserver.media.track import Kind
+
+__all__ = ["HEAD_ROOM_MS", "Stamp", "Timeline", "ms_to_ticks", "rescale"]
+
+HEAD_ROOM_MS: Final = 1_000
+"""The log time of the first packet of a stream. A track that comes later and begins up to this much
+earlier keeps its place; whoever makes dates of log times takes it off the origin."""
+
+_MAX_BACKWARD_MS: Final = 1_000
+_MAX_FORWARD_MS: Final = 10_000
+"""Steps beyond these are jumps: a restart or a loop of the encoder, not late or lost media."""
+
+_OLD_DOMAIN_MS: Final = 1_000
+"""How near a packet must be to where the clock was before a jump to be a leftover from there, and
+how long (by arrival) leftovers are told from media that only runs ahead."""
+
+_MAX_STEP_MS: Final = 1_000
+"""The longest duration that the last packet before a jump is taken to have."""
+
+
+def rescale(value: int, from_rate: int, to_rate: int) -> int:
+    """Converts ticks between rates, rounding to the nearest, halves up."""
+    return (2 * value * to_rate + from_rate) // (2 * from_rate)
+
+
+def ms_to_ticks(ms: int, rate: int) -> int:
+    """Milliseconds in ticks of a rate, rounding to the nearest, halves up."""
+    return rescale(ms, 1000, rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A packet's place on the stream's time line."""
+
+    time_ms: int
+    """Decoding time in milliseconds since the log's 0; never less than the track's last one."""
+
+    new_epoch: bool
+    """Whether a discontinuity lies before this packet."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What is known of one track."""
+
+    wire: int | None = None
+    """Its newest unwrapped time in this epoch; None before its first packet there."""
+
+    log: int = 0
+    """Its newest log time."""
+
+    step: int = 1
+    """How far apart its last two packets were: how long the last one lasts."""
+
+
+class Timeline:
+    """The time line of one stream, fed by one publisher at a time; its tracks share a clock.
+
+    A jump is judged against the newest time of all tracks, so that audio which was silent for a
+    minute is none, and against the track's own, so that tracks which always differ by some seconds
+    are none either.
+
+    After a jump every track gets the same new offset. Tracks that have not jumped yet may still
+    send packets of the old clock: those are dropped, so that time does not flip back and forth.
+    What then lies before the epoch's start on the log (its first track may have been ahead) is
+    dropped if it is audio, and moved to the start if it is video, which cannot do without.
+    """
+
+    __slots__ = (
+        "_floor", "_jumped_ns", "_lanes", "_newest", "_newest_wire", "_offset", "_old",
+        "_old_seen_ns", "_origin_ns", "_pending", "_placed_ns", "clamped", "dropped", "jumps",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.clamped = 0
+        """Packets moved forward to keep their track from running backwards."""
+        self.jumps = 0
+        """Jumps of the publisher's clock."""
+        self.dropped = 0
+        """Packets of an old clock, or audio before an epoch's start; they have no place."""
+        self._lanes: dict[Kind, _Lane] = {}
+        self._origin_ns: int | None = None
+        self._pending = False
+        # The newest packet: its unwrapped time, and as it was on the wire.
+        self._newest = 0
+        self._newest_wire = 0
+        self._offset = 0
+        self._floor = 0
+        # Where the clock was before the last jump, while leftovers of it may come.
+        self._old: int | None = None
+        self._old_seen_ns = 0
+        self._jumped_ns = 0
+        self._placed_ns = 0
+
+    @property
+    def end_ms(self) -> int:
+        """Where the log ends: the latest end of a packet, on the stream's time line."""
+        return max((lane.log + lane.step for lane in self._lanes.values()), default=0)
+
+    def stamp(self, kind: Kind, wire_ms: int, received_ns: int) -> Stamp | None:
+        """Places a packet, or answers None when it has to be dropped.
+
+        ``wire_ms`` is the 32-bit decoding time of the message, ``received_ns`` its arrival on a
+        monotonic clock.
+        """
+        lane = self._lanes.setdefault(kind, _Lane())
+        if self._origin_ns is None:
+            self._origin_ns = received_ns
+            time, new_epoch = wire_ms, False
+            self._begin(time, HEAD_ROOM_MS, floor=0)
+        elif self._pending:
+            time, new_epoch = wire_ms, True
+            self._continue(time, received_ns)
+        else:
+            time = self._newest + self._step_of(wire_ms)
+            if self._is_leftover(lane, time, received_ns):
+                self.dropped += 1
+                return None
+            new_epoch = self._is_jump(lane, time)
+            if new_epoch:
+                self.jumps += 1
+                old = self._newest
+                self._continue(time, received_ns)
+                self._old, self._old_seen_ns, self._jumped_ns = old, received_ns, received_ns
+        if time >= self._newest:
+            self._newest, self._newest_wire = time, wire_ms
+        self._placed_ns = received_ns
+        return self._place(kind, lane, time, new_epoch)
+
+    def resume(self) -> None:
+        """Says that the publisher is another connection, with a clock of its own.
+
+        The next packet begins a new epoch, at its arrival or at the end of the log, whichever is
+        later.
+        """
+        self._pending = self._origin_ns is not None
+
+    def _step_of(self, wire_ms: int) -> int:
+        """Milliseconds from the newest packet to this one, undoing a wrap of 32 or 31 bits."""
+        step = ((wire_ms - self._newest_wire + (1 << 31)) & 0xFFFF_FFFF) - (1 << 31)
+        # FLV files and SRS keep 31 bits: near the half of the range their wrap is the likely one.
+        if abs(step) > 1 << 30 and (wire_ms | self._newest_wire) < 1 << 31:
+            step = ((wire_ms - self._newest_wire + (1 << 30)) & 0x7FFF_FFFF) - (1 << 30)
+        return step
+
+    def _is_jump(self, lane: _Lane, time: int) -> bool:
+        if -_MAX_BACKWARD_MS <= time - self._newest <= _MAX_FORWARD_MS:
+            return False
+        own = lane.wire
+        return own is None or not -_MAX_BACKWARD_MS <= time - own <= _MAX_FORWARD_MS
+
+    def _is_leftover(self, lane: _Lane, time: int, received_ns: int) -> bool:
+        """Whether a packet still follows the clock from before the last jump."""
+        # A track that has jumped does not go back, and its packets come in order.
+        if self._old is None or lane.wire is not None:
+            return False
+        window = _OLD_DOMAIN_MS * 1_000_000
+        # Either clock can turn out to be dead: the old one, or a single wrong stamp was the new.
+        if received_ns - min(self._old_seen_ns, self._placed_ns) > window:
+            self._old = None
+            return False
+        distance = abs(time - self._old)
+        if distance > _OLD_DOMAIN_MS or distance >= abs(time - self._newest):
+            return False
+        # Later, what fits the new clock is media that runs ahead by a constant.
+        if received_ns - self._jumped_ns > window and not self._is_jump(lane, time):
+            return False
+        self._old = max(self._old, time)
+        self._old_seen_ns = received_ns
+        return True
+
+    def _continue(self, time: int, received_ns: int) -> None:
+        """Begins a new epoch with a packet of this unwrapped time."""
+        assert self._origin_ns is not None
+        end = self.end_ms
+        elapsed = HEAD_ROOM_MS + (received_ns - self._origin_ns) // 1_000_000
+        self._pending = False
+        for lane in self._lanes.values():
+            lane.wire = None
+        self._begin(time, max(end, elapsed), floor=end)
+
+    def _begin(self, time: int, log: int, *, floor: int) -> None:
+        self._newest = time
+        self._offset = log - time
+        self._floor = floor
+        self._old = None
+
+    def _place(self, kind: Kind, lane: _Lane, time: int, new_epoch: bool) -> Stamp | None:
+        previous = lane.wire
+        if previous is None:
+            lane.wire = time
+        elif time > previous:
+            lane.wire, lane.step = time, min(time - previous, _MAX_STEP_MS)
+        log = time + self._offset
+        if log < self._floor and kind is Kind.AUDIO:
+            self.dropped += 1
+            return None
+        earliest = max(self._floor, lane.log)
+        if log < earliest:
+            self.clamped += 1
+            log = earliest
+        lane.log = log
+        return Stamp(log, new_epoch)
