@@ -1,0 +1,5 @@
+"""The command line: arguments, logging setup, exit codes."""
+
+from streamserver.cli.program import main
+
+__all__ = ["main"]

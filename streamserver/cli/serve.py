@@ -1,0 +1,181 @@
+"""``streamserver serve``: from the command line to a running server, and to an exit code."""
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TextIO
+
+from streamserver import __version__
+from streamserver.auth import Access
+from streamserver.cli.arguments import Options
+from streamserver.cli.banner import BannerInfo, banner
+from streamserver.config import LoadedConfig
+from streamserver.errors import ConfigError, UnavailableError
+from streamserver.logging_setup import Redactor, use_color
+from streamserver.net import Listening, lan_address
+
+__all__ = ["RunServer", "Running", "banner_info", "serve"]
+
+logger = logging.getLogger(__name__)
+
+_FAILURE: Final = 1
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Running(Protocol):
+    """What the server tells when all its ports are open."""
+
+    @property
+    def listeners(self) -> Sequence[Listening]:
+        """What is open."""
+
+    @property
+    def access(self) -> Access:
+        """Holds the secrets that this run made."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether the storage outlives the process."""
+
+
+class RunServer(Protocol):
+    """`streamserver.server.run`: serves until it is cancelled, and then drains before it ends."""
+
+    def __call__(
+        self,
+        config: LoadedConfig,
+        *,
+        demo: bool,
+        tls_self_signed: bool,
+        open_browser: bool,
+        ready: Callable[[Running], None],
+    ) -> Coroutine[Any, Any, None]:
+        """Calls ``ready`` once, when all ports are open."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """The signals: the first one drains, the second one ends the process now."""
+
+    task: asyncio.Task[None]
+    asked: bool = False
+
+    def __call__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self.asked:
+            logger.warning("%s again: ending now", name)
+            logging.shutdown()
+            # Not sys.exit: what still runs is what did not end in time.
+            os._exit(128 + number)
+        self.asked = True
+        logger.info("%s: draining; once more ends at once", name)
+        self.task.cancel(name)
+
+
+def serve(
+    loaded: LoadedConfig,
+    options: Options,
+    redactor: Redactor,
+    *,
+    run: RunServer | None = None,
+    stderr: TextIO | None = None,
+) -> int:
+    """Runs the server until a signal ends it; answers the exit code.
+
+    ``run`` takes the place of `streamserver.server.run`, for tests.
+    """
+    stderr = stderr or sys.stderr
+    server = run or _server()
+
+    def ready(running: Running) -> None:
+        info = banner_info(loaded, running, demo=options.command == "demo")
+        redactor.register(*filter(None, (info.publish_key, info.api_token)))
+        stderr.write("\n" + banner(info, color=use_color(stderr, os.environ)) + "\n")
+        stderr.flush()
+
+    async def until_stopped() -> None:
+        task = asyncio.create_task(
+            server(
+                loaded,
+                demo=options.command == "demo",
+                tls_self_signed=options.tls_self_signed,
+                open_browser=options.open_browser,
+                ready=ready,
+            ),
+            name="server",
+        )
+        stop = _Stop(task)
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stop.asked:
+                raise
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(until_stopped())
+    except Exception as error:
+        # The one place where everything that ended the server becomes an exit code.
+        return _exit_code(error, stderr)
+    return 0
+
+
+def banner_info(loaded: LoadedConfig, running: Running, *, demo: bool) -> BannerInfo:
+    """What the banner says of a running server."""
+    config, access = loaded.config, running.access
+    return BannerInfo(
+        version=__version__,
+        config_source=str(loaded.file or "no file, all defaults"),
+        listeners=running.listeners,
+        host=lan_address(),
+        public_url=config.http.public_url,
+        app=config.server.apps[0] if config.server.apps else "live",
+        demo=demo,
+        key_needed=not config.auth.anonymous_publish,
+        local_key_needed=access.publish_key is None,
+        publish_key=access.publish_key.value if access.publish_key else None,
+        api_token=access.api_token.value if access.api_token else None,
+        token_configured=access.api_token is None,
+        durable=running.durable,
+    )
+
+
+def _server() -> RunServer:
+    # Late: `check` and `version` need none of what it imports.
+    server: RunServer = importlib.import_module("streamserver.server").run
+    return server
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform != "linux":
+        return None
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _exit_code(error: Exception, stderr: TextIO) -> int:
+    for cause in _causes(error):
+        if isinstance(cause, ConfigError | UnavailableError):
+            stderr.write(f"streamserver: {cause}\n")
+            return cause.exit_code
+    logger.critical("the server failed", exc_info=error)
+    return _FAILURE
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error itself, or all that a task group gathered."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
