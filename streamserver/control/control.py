@@ -20,7 +20,7 @@ from streamserver.control.present import session_info, stream_info, viewer, view
 from streamserver.control.times import unix_ns_to_rfc3339
 from streamserver.control.totals import Totals
 from streamserver.errors import NotFoundError
-from streamserver.hub.registry import Registry
+from streamserver.hub.registry import Registry, StreamListener
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.names import StreamKey
@@ -39,6 +39,27 @@ class ControlSettings:
 
     public_url: str = ""
     """How the world reaches this server; empty: URLs are relative to its root."""
+
+
+class _StartTimes(StreamListener):
+    """When each broadcast began, by its session id: monotonic and Unix time.
+
+    The log's time zero does not tell: it is older where one broadcast follows another on the same
+    connection.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began: dict[str, tuple[int, int]] = {}
+
+    def stream_started(self, stream: Stream) -> None:
+        self._began[stream.session_id] = (self._clock.monotonic_ns(), self._clock.wall_ns())
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:
+        self._began.pop(stream.session_id, None)
+
+    def of(self, stream: Stream) -> tuple[int, int]:
+        return self._began.get(stream.session_id, (stream.origin_ns, stream.wall_origin_ns))
 
 
 class Control:
@@ -64,6 +85,8 @@ class Control:
         self._facts = facts
         self._clock = clock
         self._settings = settings
+        self._began = _StartTimes(clock)
+        registry.add_listener(self._began)
 
     @property
     def state(self) -> ServerState:
@@ -158,6 +181,7 @@ class Control:
         return stream_info(
             stream,
             self._sessions,
+            began=self._began.of(stream),
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,
         )

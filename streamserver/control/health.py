@@ -7,7 +7,7 @@ from streamserver.control.models import Health, Severity
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.media.track import Kind
 
-__all__ = ["KNOWN_NOTES", "health"]
+__all__ = ["KNOWN_NOTES", "health", "note_code"]
 
 _LONG_KEYFRAME_INTERVAL_MS: Final = 4_000
 """Above this new viewers wait noticeably; encoders' default is up to 8.33 s (OBS)."""
@@ -23,38 +23,42 @@ _SET_KEYFRAME_INTERVAL: Final = (
 )
 
 KNOWN_NOTES: Final[dict[str, tuple[Severity, str]]] = {
-    "jumps": (
+    "timestamp_jump": (
         Severity.WARNING,
         "The encoder's timestamps jumped; viewers saw a short break. If it goes on, look for a "
         "source that restarts or a clock that is being set.",
     ),
-    "clamped": (
+    "frames_of_an_old_clock": (
         Severity.INFO,
-        "Timestamps ran backwards a little and were straightened.",
+        "Frames with timestamps from before a jump were left out.",
     ),
-    "dropped": (
+    "damaged_video": (
         Severity.WARNING,
-        "Packets around a jump of the timestamps had to be dropped.",
+        "Video frames arrived damaged and were left out. Look at the encoder and its connection.",
     ),
-    "damaged": (
+    "damaged_audio": (
         Severity.WARNING,
-        "Frames arrived damaged and were left out. Look at the encoder and its connection.",
+        "Audio frames arrived damaged and were left out. Look at the encoder and its connection.",
     ),
-    "extra_tracks": (
-        Severity.INFO,
-        "More than one track of a kind is sent; the first one is used.",
-    ),
-    "unsupported": (
+    "no_keyframe": (
         Severity.WARNING,
-        "A track has a codec that is not supported and is left out; send H.264 and AAC.",
-    ),
-    "long_gops": (
-        Severity.WARNING,
-        "A keyframe interval was longer than the playlist promises, so that a segment begins "
-        "without a keyframe. " + _SET_KEYFRAME_INTERVAL,
+        "Much video came without a keyframe and could not be shown. " + _SET_KEYFRAME_INTERVAL,
     ),
 }
 """The oddities with a sentence of their own: ``Stream.note(name)`` counts them."""
+
+_IGNORED: Final = "ignored: "
+"""Begins the name of a note about something left out; what follows says what."""
+
+_MAX_NOTES: Final = 16
+_MAX_NAME: Final = 100
+
+
+def note_code(name: str) -> str:
+    """The name of a note as one of few: known ones as they are, ``ignored``, or ``other``."""
+    if name in KNOWN_NOTES:
+        return name
+    return "ignored" if name.startswith(_IGNORED) else "other"
 
 
 def health(stream: Stream, now_ns: int) -> list[Health]:
@@ -98,11 +102,22 @@ def _keyframes(stream: Stream, now_ns: int) -> Iterator[Health]:
 
 
 def _notes(stream: Stream, now_ns: int) -> Iterator[Health]:
-    for name, times in stream.health_notes.items():
-        severity, sentence = KNOWN_NOTES.get(
-            name, (Severity.INFO, f"Something odd in the media was met: {name}.")
+    for name, times in list(stream.health_notes.items())[:_MAX_NOTES]:
+        severity, sentence = _describe(name)
+        yield Health(
+            code=note_code(name), severity=severity, message=f"{sentence} ({times} times so far)"
         )
-        yield Health(code=name, severity=severity, message=f"{sentence} ({times} times so far)")
+
+
+def _describe(name: str) -> tuple[Severity, str]:
+    if name in KNOWN_NOTES:
+        return KNOWN_NOTES[name]
+    # The rest of a name may quote the encoder.
+    shown = name.removeprefix(_IGNORED)[:_MAX_NAME]
+    if not name.startswith(_IGNORED):
+        return Severity.INFO, f"Something odd was met in the media: {shown}."
+    severity = Severity.WARNING if "not supported" in shown else Severity.INFO
+    return severity, f"Something that the encoder sends is left out: {shown}."
 
 
 _RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (

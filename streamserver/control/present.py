@@ -25,9 +25,18 @@ __all__ = ["session_info", "stream_info", "stream_urls", "viewer", "viewer_count
 
 
 def stream_info(
-    stream: Stream, sessions: SessionTable, *, now_ns: int, public_url: str
+    stream: Stream,
+    sessions: SessionTable,
+    *,
+    began: tuple[int, int],
+    now_ns: int,
+    public_url: str,
 ) -> StreamInfo:
-    """A stream as of a monotonic time; ``public_url`` as in `stream_urls`."""
+    """A stream as of a monotonic time.
+
+    ``began`` is when it did, in monotonic and Unix time; ``public_url`` as in `stream_urls`.
+    """
+    began_ns, began_wall_ns = began
     interval_ms = stream.keyframe_interval_ms
     count = viewer_count(sessions.count(stream.key))
     return StreamInfo(
@@ -37,8 +46,8 @@ def stream_info(
         title="",
         state=stream.state.value,
         registered=False,
-        started_at=unix_ns_to_rfc3339(stream.wall_origin_ns),
-        uptime_s=max(0, now_ns - stream.origin_ns) // 1_000_000_000,
+        started_at=unix_ns_to_rfc3339(began_wall_ns),
+        uptime_s=max(0, now_ns - began_ns) // 1_000_000_000,
         publisher=_publisher(stream.publisher),
         tracks=[_track(track, stream, now_ns) for track in stream.tracks],
         bit_rate=stream.bit_rate(now_ns),

@@ -5,7 +5,7 @@ from streamserver.errors import NotFoundError
 from streamserver.hub.sessions import Protocol
 from streamserver.hub.stream import StreamState
 from streamserver.names import StreamKey
-from tests.control.helpers_world import DEMO, SECOND_NS, World
+from tests.control.helpers_world import DEMO, SECOND_NS, World, audio_track
 
 OTHER = StreamKey("live", "Other")
 
@@ -262,3 +262,16 @@ async def test_the_uptime_of_a_stream_grows_while_it_is_interrupted():
     (await world.publish()).lease.release("gone")
     world.clock.now_ns += 3 * SECOND_NS
     assert (await world.control.stream(DEMO)).uptime_s == 3
+
+
+async def test_a_broadcast_that_follows_on_the_same_connection_begins_anew():
+    world = World()
+    publication = await world.publish()
+    world.clock.now_ns += 60 * SECOND_NS
+    other = (audio_track(publication.lease.next_epoch((audio_track(),))),)
+    publication.lease.begin_epoch(other)
+    world.clock.now_ns += 2 * SECOND_NS
+    shown = await world.control.stream(DEMO)
+    assert shown.uptime_s == 2
+    assert shown.started_at == "2023-11-14T22:14:20.123Z"
+    assert [track.kind for track in shown.tracks] == ["audio"]

@@ -71,10 +71,10 @@ async def test_notes_of_the_ingest_are_told_with_their_number():
     publication = await World().publish()
     publication.run(1)
     for _ in range(3):
-        publication.lease.stream.note("jumps")
+        publication.lease.stream.note("timestamp_jump")
     [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
-    assert finding.code == "jumps"
-    assert finding.message.startswith(KNOWN_NOTES["jumps"][1])
+    assert finding.code == "timestamp_jump"
+    assert finding.message.startswith(KNOWN_NOTES["timestamp_jump"][1])
     assert "3 times" in finding.message
 
 
@@ -83,16 +83,39 @@ async def test_an_unknown_note_is_told_by_its_name():
     publication.run(1)
     publication.lease.stream.note("purple_frames")
     [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
-    assert finding.code == "purple_frames"
-    assert finding.severity is Severity.INFO
+    assert (finding.code, finding.severity) == ("other", Severity.INFO)
+    assert "purple_frames" in finding.message
+
+
+async def test_a_codec_that_is_left_out_is_a_warning():
+    publication = await World().publish()
+    publication.run(1)
+    publication.lease.stream.note("ignored: codec ac-3 is not supported")
+    publication.lease.stream.note("ignored: seek command")
+    found = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert [(one.code, one.severity) for one in found] == [
+        ("ignored", Severity.WARNING),
+        ("ignored", Severity.INFO),
+    ]
+    assert "codec ac-3 is not supported" in found[0].message
+
+
+async def test_an_encoder_cannot_fill_the_answer_with_notes():
+    publication = await World().publish()
+    publication.run(1)
+    for number in range(100):
+        publication.lease.stream.note(f"ignored: {number:04d}" + "x" * 10_000)
+    found = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert len(found) == 16
+    assert all(len(one.message) < 250 for one in found)
 
 
 async def test_the_worst_finding_comes_first():
     publication = await World().publish()
     publication.run(1)
     stream = publication.lease.stream
-    stream.note("clamped")
-    stream.note("jumps")
+    stream.note("frames_of_an_old_clock")
+    stream.note("timestamp_jump")
     publication.world.clock.now_ns += 3 * SECOND_NS
     severities = [one.severity for one in health(stream, publication.world.clock.now_ns)]
     assert severities == [Severity.ERROR, Severity.WARNING, Severity.INFO]

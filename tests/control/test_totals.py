@@ -40,13 +40,13 @@ async def test_evictions_and_notes_outlive_the_stream():
     world = World()
     publication = await world.publish()
     publication.run(20)
-    publication.lease.stream.note("jumps")
+    publication.lease.stream.note("timestamp_jump")
     evicted = world.totals.evicted()
     assert evicted > 0
-    assert world.totals.notes() == {"jumps": 1}
+    assert world.totals.notes() == {"timestamp_jump": 1}
     world.registry.stop(DEMO, "over")
     assert world.totals.evicted() == evicted
-    assert world.totals.notes() == {"jumps": 1}
+    assert world.totals.notes() == {"timestamp_jump": 1}
 
 
 async def test_dropped_frames_and_joins_are_counted_by_protocol():
