@@ -1,0 +1,156 @@
+"""Puts the table of routes into an aiohttp application."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from streamserver.api.access import (
+    Access,
+    ApiRequest,
+    Authorizer,
+    challenge,
+    check_same_site,
+    read_credentials,
+)
+from streamserver.api.calls import Call, check_no_body, parse_query, parse_stream
+from streamserver.api.handlers import Services
+from streamserver.api.problems import MethodNotAllowedError, problem_response
+from streamserver.api.routes import ROUTES, Route
+from streamserver.errors import AccessDeniedError, NotFoundError, RefusedError
+from streamserver.names import StreamKey
+
+__all__ = ["Api", "ApiSettings"]
+
+_NO_STORE: Final = {hdrs.CACHE_CONTROL: "no-store"}
+
+AioHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What the configuration says about the API."""
+
+    public_viewer_count: bool = False
+    """Whether everyone may read how many watch a stream."""
+
+    body_timeout_s: float = 10
+    """Within this time a request's body is there."""
+
+
+class Api:
+    """The API of a server; any number of listeners can mount it.
+
+    Refusals become problem documents here, so that the API is whole in any application. What is a
+    bug (any other exception) is left to the application.
+    """
+
+    def __init__(self, services: Services, authorizer: Authorizer, settings: ApiSettings) -> None:
+        self._services = services
+        self._authorizer = authorizer
+        self._settings = settings
+
+    def register(self, app: web.Application, base: str = "") -> None:
+        """Adds the routes below a base path: empty, or ``/prefix`` without a slash at its end."""
+        by_path: dict[str, list[Route[Any]]] = defaultdict(list)
+        for route in ROUTES:
+            by_path[route.path].append(route)
+        for path, routes in by_path.items():
+            resource = app.router.add_resource(base + path)
+            for route in routes:
+                resource.add_route(route.method, self._door(route))
+                if route.method == hdrs.METH_GET:
+                    resource.add_route(hdrs.METH_HEAD, self._door(route))
+            resource.add_route(hdrs.METH_ANY, _other_methods(routes))
+        app.router.add_route(hdrs.METH_ANY, base + "/api/{rest:.*}", _no_such_path)
+
+    def _door(self, route: Route[Any]) -> AioHandler:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                return await self._answer(route, request)
+            except RefusedError as error:
+                return _refusal(error, request)
+
+        return answer
+
+    async def _answer(self, route: Route[Any], request: web.Request) -> web.Response:
+        key = parse_stream(request.match_info)
+        if route.is_write:
+            check_same_site(request)
+        await self._authorize(route, request, key)
+        # Only now: what a stranger sends is not even looked at.
+        query = route.query() if route.lenient else parse_query(request, route.query)
+        if route.is_write:
+            await check_no_body(request, self._settings.body_timeout_s)
+        call = Call(query=query, id=request.match_info.get("id", ""), key=key)
+        return _render(route, await route.handler(self._services, call))
+
+    async def _authorize(
+        self, route: Route[Any], request: web.Request, key: StreamKey | None
+    ) -> None:
+        if route.access is Access.PUBLIC:
+            return
+        if route.access is Access.VIEWER_COUNT and self._settings.public_viewer_count:
+            return
+        await self._authorizer.authorize(
+            ApiRequest(
+                action="metrics" if route.access is Access.METRICS else "api",
+                write=route.is_write,
+                method=request.method,
+                path=request.rel_url.raw_path,
+                stream=key,
+                remote_ip=request.remote or "",
+                headers=request.headers,
+                credentials=read_credentials(request),
+            )
+        )
+
+
+def _render(route: Route[Any], answer: msgspec.Struct | bytes | None) -> web.Response:
+    if answer is None:
+        return web.Response(status=204, headers=_NO_STORE)
+    body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+    # As a header, because the metrics' type carries parameters.
+    return web.Response(body=body, headers={**_NO_STORE, hdrs.CONTENT_TYPE: route.content_type})
+
+
+def _refusal(error: RefusedError, request: web.Request) -> web.Response:
+    """The problem document of a refusal.
+
+    RFC 9110, section 15.5.2: 401 says that a credential is missing or not valid, and how to give
+    one; with a valid one that does not suffice it is 403.
+    """
+    presented = hdrs.AUTHORIZATION in request.headers
+    status = error.http_status
+    if isinstance(error, AccessDeniedError) and not presented:
+        status = 401
+    headers = challenge(presented=presented) if status == 401 else {}
+    if isinstance(error, MethodNotAllowedError):
+        headers = {hdrs.ALLOW: ", ".join(error.allowed)}
+    response = problem_response(status, str(error), headers)
+    if status in (408, 413):
+        # The rest of the body is not waited for (RFC 9110, sections 15.5.9 and 15.5.14).
+        response.force_close()
+    return response
+
+
+def _other_methods(routes: list[Route[Any]]) -> AioHandler:
+    allowed = [route.method for route in routes]
+    if hdrs.METH_GET in allowed:
+        allowed.append(hdrs.METH_HEAD)
+    allowed.append(hdrs.METH_OPTIONS)
+
+    async def answer(request: web.Request) -> web.Response:
+        # No CORS headers: pages of other origins are not to call the API.
+        if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(allowed)})
+        return _refusal(MethodNotAllowedError(allowed), request)
+
+    return answer
+
+
+async def _no_such_path(request: web.Request) -> web.Response:
+    return _refusal(NotFoundError("the API has no such path; see /api/v1/openapi.json"), request)

@@ -1,0 +1,138 @@
+"""One example of each answer, for the OpenAPI document."""
+
+from typing import Final
+
+import msgspec
+
+from streamserver.api.handlers import Probe
+from streamserver.api.problems import Problem
+from streamserver.control.models import (
+    Health,
+    Listener,
+    Publisher,
+    ServerInfo,
+    ServerState,
+    ServerTotals,
+    SessionInfo,
+    SessionPage,
+    Severity,
+    StreamInfo,
+    StreamPage,
+    StreamUrls,
+    StreamViewers,
+    TrackInfo,
+    Viewer,
+    ViewerCount,
+    ViewerPage,
+    ViewersByProtocol,
+)
+
+__all__ = ["EXAMPLES"]
+
+_BY_PROTOCOL: Final = ViewersByProtocol(hls=12, whep=0, rtmp=0, flv=0)
+_COUNT: Final = ViewerCount(total=12, by_protocol=_BY_PROTOCOL)
+
+_STREAM: Final = StreamInfo(
+    app="live",
+    name="demo",
+    session_id="6f1c2a9be04d7715",
+    title="",
+    state="live",
+    registered=False,
+    started_at="2026-11-20T10:48:00.120Z",
+    uptime_s=754,
+    publisher=Publisher(
+        id="p-5f0c7f7be1",
+        protocol="rtmp",
+        remote_ip="192.0.2.7",
+        user_agent="FMLE/3.0 (compatible; FMSc/1.0)",
+    ),
+    tracks=[
+        TrackInfo(
+            kind="video", codec="h264", profile="High", width=1280, height=720, fps=29.97,
+            sample_rate=None, channels=None, bit_rate=2_502_144,
+        ),
+        TrackInfo(
+            kind="audio", codec="aac", profile="LC", width=None, height=None, fps=None,
+            sample_rate=48_000, channels=2, bit_rate=159_840,
+        ),
+    ],
+    bit_rate=2_661_984,
+    keyframe_interval_s=8.333,
+    viewers=StreamViewers(total=12, by_protocol=_BY_PROTOCOL, peak=31),
+    health=[
+        Health(
+            code="keyframe_interval",
+            severity=Severity.WARNING,
+            message="Keyframes are 8.3 s apart: viewers wait that long to join, and the delay "
+            "grows. In OBS: Settings → Output → Output Mode: Advanced → Keyframe Interval: 2 s; "
+            "in ffmpeg: -g with twice the frame rate.",
+        )
+    ],
+    destinations=[],
+    record=False,
+    metadata={},
+    urls=StreamUrls(hls="hls/live/demo/index.m3u8", play="play/live/demo"),
+)  # fmt: skip
+
+_VIEWER: Final = Viewer(
+    id="v-0b6ad2c4f1",
+    protocol="hls",
+    remote_ip="198.51.100.23",
+    user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/150",
+    joined_at="2026-11-20T10:59:31.004Z",
+    bytes_sent=21_004_882,
+    bit_rate=2_660_112,
+    lag_ms=412,
+    dropped_frames=0,
+)
+
+_SESSION: Final = SessionInfo(
+    id="p-5f0c7f7be1",
+    action="publish",
+    protocol="rtmp",
+    stream="live/demo",
+    remote_ip="192.0.2.7",
+    user_agent="FMLE/3.0 (compatible; FMSc/1.0)",
+    joined_at="2026-11-20T10:48:00.002Z",
+    bytes_received=250_901_220,
+    bytes_sent=0,
+    bit_rate=2_661_984,
+    lag_ms=0,
+    dropped_frames=0,
+)
+
+_SERVER: Final = ServerInfo(
+    version="0.1.0",
+    state=ServerState.READY,
+    started_at="2026-11-20T08:00:00.000Z",
+    uptime_s=10_834,
+    listeners=[
+        Listener(name="rtmp", host="", port=1935, tls=False),
+        Listener(name="http", host="", port=8080, tls=False),
+    ],
+    totals=ServerTotals(
+        streams=1,
+        publishers=1,
+        viewers=_COUNT,
+        bytes_received=250_901_220,
+        bytes_sent=1_820_400_021,
+        bit_rate_in=2_661_984,
+        bit_rate_out=31_921_344,
+    ),
+)
+
+EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
+    type(example): example
+    for example in (
+        _SERVER,
+        _STREAM,
+        StreamPage(items=[_STREAM], total=1),
+        ViewerPage(items=[_VIEWER], total=12),
+        SessionPage(items=[_SESSION], total=13),
+        _COUNT,
+        Probe(status="ok"),
+        Problem(type="about:blank", title="Not Found", status=404, detail="live/demo is not live"),
+    )
+}
+"""By type."""

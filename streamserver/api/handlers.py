@@ -1,0 +1,143 @@
+"""The handlers of the routes: each makes one call of `Control`, or reads a figure."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from streamserver.api.calls import Call, NoQuery, PageQuery, StreamsQuery
+from streamserver.api.problems import UnhealthyError
+from streamserver.clock import Clock
+from streamserver.control.control import Control
+from streamserver.control.models import (
+    ServerInfo,
+    ServerState,
+    SessionPage,
+    StreamInfo,
+    StreamPage,
+    ViewerCount,
+    ViewerPage,
+)
+from streamserver.errors import ShuttingDownError
+from streamserver.hub.stream import StreamState
+
+__all__ = ["Heartbeat", "Probe", "Services"]
+
+_TICK_WITHIN_NS: Final = 2_000_000_000
+"""A loop that has not ticked for this long is stuck; it ticks four times a second."""
+
+
+class Heartbeat(Protocol):
+    """The hub's driver: shows that the loop turns."""
+
+    @property
+    def last_tick_ns(self) -> int:
+        """Monotonic time of the last tick."""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of a probe that is content."""
+
+    status: Annotated[str, Meta(description="Always ok.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What handlers work with."""
+
+    control: Control
+    """The operations."""
+
+    scrape: Callable[[], Awaitable[bytes]]
+    """Renders the metrics."""
+
+    heartbeat: Heartbeat
+    """Shows that the loop turns."""
+
+    clock: Clock
+    """The time."""
+
+    openapi: bytes
+    """The OpenAPI document; see ``openapi.render``."""
+
+
+async def server(services: Services, call: Call[NoQuery]) -> ServerInfo:
+    """``GET /api/v1/server``."""
+    return await services.control.server_info()
+
+
+async def openapi(services: Services, call: Call[NoQuery]) -> bytes:
+    """``GET /api/v1/openapi.json``."""
+    return services.openapi
+
+
+async def streams(services: Services, call: Call[StreamsQuery]) -> StreamPage:
+    """``GET /api/v1/streams``."""
+    query = call.query
+    return await services.control.streams(
+        state=None if query.state is UNSET else StreamState(query.state),
+        search=query.search,
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+async def stream(services: Services, call: Call[NoQuery]) -> StreamInfo:
+    """``GET /api/v1/streams/{app}/{name}``."""
+    return await services.control.stream(call.stream)
+
+
+async def stop(services: Services, call: Call[NoQuery]) -> None:
+    """``POST /api/v1/streams/{app}/{name}/stop``."""
+    await services.control.stop(call.stream)
+
+
+async def viewers(services: Services, call: Call[PageQuery]) -> ViewerPage:
+    """``GET /api/v1/streams/{app}/{name}/viewers``."""
+    query = call.query
+    return await services.control.viewers(call.stream, limit=query.limit, offset=query.offset)
+
+
+async def viewer_count(services: Services, call: Call[NoQuery]) -> ViewerCount:
+    """``GET …/viewers/count``, of one stream or of all."""
+    return await services.control.viewer_count(call.key)
+
+
+async def kick_viewer(services: Services, call: Call[NoQuery]) -> None:
+    """``DELETE /api/v1/viewers/{id}``."""
+    await services.control.kick_viewer(call.id)
+
+
+async def sessions(services: Services, call: Call[PageQuery]) -> SessionPage:
+    """``GET /api/v1/sessions``."""
+    return await services.control.sessions(limit=call.query.limit, offset=call.query.offset)
+
+
+async def kick_session(services: Services, call: Call[NoQuery]) -> None:
+    """``DELETE /api/v1/sessions/{id}``."""
+    await services.control.kick_session(call.id)
+
+
+async def healthz(services: Services, call: Call[NoQuery]) -> Probe:
+    """``GET /healthz``: whether the loop ticked lately."""
+    silent_ns = services.clock.monotonic_ns() - services.heartbeat.last_tick_ns
+    if silent_ns > _TICK_WITHIN_NS:
+        raise UnhealthyError(f"the event loop was stuck for {silent_ns // 1_000_000} ms")
+    return Probe(status="ok")
+
+
+async def readyz(services: Services, call: Call[NoQuery]) -> Probe:
+    """``GET /readyz``: whether newcomers are welcome."""
+    state = services.control.state
+    if state is ServerState.DRAINING:
+        raise ShuttingDownError("the server is shutting down")
+    if state is ServerState.STARTING:
+        raise UnhealthyError("the server is starting; not every port is open yet")
+    return Probe(status="ok")
+
+
+async def metrics(services: Services, call: Call[NoQuery]) -> bytes:
+    """``GET /metrics``."""
+    return await services.scrape()
