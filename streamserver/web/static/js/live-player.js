@@ -1,0 +1,317 @@
+// Keeps one live stream playing: loads it, follows the live edge, and comes back after every
+// interruption by itself. Knows the video element, but no other part of the page.
+//
+// States: connecting (first try), waiting (no stream, or it ended; trying again), buffering,
+// playing, paused, blocked (the browser wants a gesture first), denied (a credential is missing).
+
+const TICK_MS = 250;
+const RETRY_FIRST_MS = 600;
+const RETRY_MAX_MS = 5000;
+const DENIED_RETRY_MS = 15_000;
+// No progress for this long although newer media is known: the source is loaded afresh.
+const STUCK_MS = 6000;
+// Further behind the player's own target than this: jump rather than play faster.
+const JUMP_BEHIND_S = 4;
+const JUMP_PAUSE_MS = 8000;
+const RECOVER_PAUSE_MS = 5000;
+const RATE_WINDOW_S = 8;
+
+const HLS_CONFIG = {
+  lowLatencyMode: true,
+  // Small excess is caught up by playing 10 % faster. hls.js does so only with more than a second
+  // buffered, so about one second is the floor with short parts.
+  maxLiveSyncPlaybackRate: 1.1,
+  liveSyncOnStallIncrease: 0.25,
+  liveDurationInfinity: true,
+  backBufferLength: 10,
+  maxBufferLength: 20,
+  // One try each: the retries are ours, because a stream that is not there may come any time.
+  manifestLoadPolicy: {
+    default: { maxTimeToFirstByteMs: 12_000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null },
+  },
+};
+
+export class LivePlayer extends EventTarget {
+  state = "connecting";
+  reason = "";
+  stalls = 0;
+  errors = 0;
+  reloads = 0;
+
+  #video;
+  #source;
+  #hls = null;
+  #retryTimer = 0;
+  #attempt = 0;
+  #fresh = false;
+  #wanted = true;
+  #shownUntil = 0;
+  #recoveredAt = -Infinity;
+  #jumpedAt = -Infinity;
+  #position = -1;
+  #progressAt = 0;
+  #window = [];
+
+  constructor(video, source) {
+    super();
+    this.#video = video;
+    this.#source = source;
+    const on = (name, handler) => video.addEventListener(name, handler);
+    on("playing", () => this.#playing());
+    on("waiting", () => this.#starved());
+    on("pause", () => this.#paused());
+    on("play", () => this.#resumed());
+    on("ended", () => this.#again("waiting", "The stream has ended"));
+    window.addEventListener("online", () => this.#hurry());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#hurry();
+    });
+  }
+
+  /** Begins; from now on the player looks after itself. */
+  start() {
+    setInterval(() => this.#tick(), TICK_MS);
+    this.#load();
+  }
+
+  /** Seconds from the server's clock to the picture shown, or null while unknown. */
+  get latency() {
+    const date = this.#dateShown();
+    return date === null ? null : (Date.now() - date) / 1000;
+  }
+
+  /** Seconds of media that lie ready. */
+  get buffered() {
+    const { buffered, currentTime } = this.#video;
+    for (let i = 0; i < buffered.length; i += 1) {
+      if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) {
+        return buffered.end(i) - currentTime;
+      }
+    }
+    return 0;
+  }
+
+  /** What is played: `{width, height, frameRate, videoCodec, audioCodec, bitRate}`. */
+  get media() {
+    const level = this.#hls?.levels?.[Math.max(0, this.#hls.currentLevel)];
+    const seconds = this.#window.reduce((sum, piece) => sum + piece.seconds, 0);
+    const bytes = this.#window.reduce((sum, piece) => sum + piece.bytes, 0);
+    return {
+      width: this.#video.videoWidth || level?.width || 0,
+      height: this.#video.videoHeight || level?.height || 0,
+      frameRate: level?.frameRate || Number(level?.attrs?.["FRAME-RATE"]) || 0,
+      videoCodec: level?.videoCodec ?? "",
+      audioCodec: level?.audioCodec ?? "",
+      bitRate: seconds > 1 ? (bytes * 8) / seconds : 0,
+    };
+  }
+
+  /** Whether the picture is as near to live as the player aims for. */
+  get atLive() {
+    return this.#behind() < JUMP_BEHIND_S;
+  }
+
+  /** Plays; resolves to whether the browser let it. */
+  async play() {
+    this.#wanted = true;
+    try {
+      await this.#video.play();
+      return true;
+    } catch (error) {
+      if (error.name !== "NotAllowedError") return this.state !== "blocked";
+      this.#setState("blocked");
+      return false;
+    }
+  }
+
+  /** Jumps to the live edge and plays. */
+  goLive() {
+    this.#jump();
+    return this.play();
+  }
+
+  #load() {
+    clearTimeout(this.#retryTimer);
+    this.#unload();
+    this.#fresh = true;
+    this.#position = -1;
+    this.#progressAt = performance.now();
+    if (!window.Hls?.isSupported()) {
+      this.#loadNative();
+      return;
+    }
+    const { Events } = window.Hls;
+    const hls = new window.Hls(HLS_CONFIG);
+    this.#hls = hls;
+    hls.on(Events.MANIFEST_PARSED, () => {
+      if (this.#wanted) this.play();
+      else this.#setState("paused");
+    });
+    hls.on(Events.LEVEL_LOADED, (_, { details }) => this.#levelLoaded(hls, details));
+    hls.on(Events.FRAG_BUFFERED, (_, piece) => this.#measure(piece));
+    hls.on(Events.ERROR, (_, error) => this.#failed(hls, error));
+    hls.loadSource(this.#source);
+    hls.attachMedia(this.#video);
+  }
+
+  /** Without Media Source Extensions the browser's own player has to do. Never preferred: a
+   * browser that says "maybe" to HLS plays it without low latency. */
+  #loadNative() {
+    this.#video.addEventListener("error", () => {
+      this.errors += 1;
+      this.#again("waiting", "Waiting for the stream");
+    }, { once: true });
+    this.#video.src = this.#source;
+    this.play();
+  }
+
+  #unload() {
+    this.#hls?.destroy();
+    this.#hls = null;
+    this.#window = [];
+  }
+
+  /** A playlist of a fresh load that holds nothing newer than what was shown is the end of the
+   * old broadcast, which must not be played again. */
+  #levelLoaded(hls, details) {
+    if (!this.#fresh || hls !== this.#hls) return;
+    const edge = dateOfEdge(details);
+    const old = edge !== null && edge <= this.#shownUntil + 500;
+    if (!details.live || old) {
+      this.#again("waiting", details.live ? "Waiting for the stream to come back" : "The stream has ended");
+      return;
+    }
+    this.#fresh = false;
+  }
+
+  #failed(hls, error) {
+    if (hls !== this.#hls) return;
+    this.errors += 1;
+    if (!error.fatal) return;
+    const { ErrorTypes } = window.Hls;
+    const now = performance.now();
+    if (error.type === ErrorTypes.MEDIA_ERROR && now - this.#recoveredAt > RECOVER_PAUSE_MS) {
+      this.#recoveredAt = now;
+      hls.recoverMediaError();
+      this.play();
+      return;
+    }
+    const status = error.response?.code ?? 0;
+    if (status === 401 || status === 403) this.#again("denied", "This stream is not public");
+    else if (status === 0 && error.type === ErrorTypes.NETWORK_ERROR && !navigator.onLine) {
+      this.#again("waiting", "This device is offline");
+    } else this.#again("waiting", "Waiting for the stream");
+  }
+
+  /** Lets go of the source and tries again, later each time up to a bound. */
+  #again(state, reason) {
+    this.#unload();
+    this.reloads += 1;
+    this.#setState(state, reason);
+    const pause = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 1.5 ** this.#attempt);
+    this.#attempt += 1;
+    // Jitter: thousands of players must not come back in the same instant.
+    const wait = (state === "denied" ? DENIED_RETRY_MS : pause) * (0.8 + 0.4 * Math.random());
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#load(), wait);
+  }
+
+  /** The network or the viewer is back: no need to wait for the timer. */
+  #hurry() {
+    if (this.#hls || this.state !== "waiting") return;
+    this.#attempt = 0;
+    this.#load();
+  }
+
+  #playing() {
+    this.#attempt = 0;
+    this.#setState("playing");
+  }
+
+  #starved() {
+    if (this.state !== "playing" || this.#video.seeking) return;
+    this.stalls += 1;
+    this.#setState("buffering");
+  }
+
+  #paused() {
+    // A stream that goes away pauses the element too; that is not the viewer's wish.
+    if (!this.#hls || this.#video.ended || this.state !== "playing") return;
+    this.#wanted = false;
+    this.#setState("paused");
+  }
+
+  #resumed() {
+    if (this.state !== "paused") return;
+    this.#setState("buffering");
+    if (!this.atLive) this.#jump();
+  }
+
+  #tick() {
+    const now = performance.now();
+    const { currentTime, paused } = this.#video;
+    if (currentTime !== this.#position) {
+      this.#position = currentTime;
+      this.#progressAt = now;
+      const date = this.#dateShown();
+      if (date !== null && this.state === "playing") this.#shownUntil = Math.max(this.#shownUntil, date);
+    }
+    if (this.#hls && !paused && !this.#fresh) this.#watch(now);
+    this.dispatchEvent(new Event("tick"));
+  }
+
+  #watch(now) {
+    const still = now - this.#progressAt;
+    const details = this.#hls.latestLevelDetails;
+    const ahead = details ? details.edge - this.#video.currentTime : 0;
+    if (still > STUCK_MS && ahead * 1000 > STUCK_MS) {
+      this.#again("waiting", "Starting over");
+    } else if (still > STUCK_MS / 2 && this.state === "buffering") {
+      this.#setState("buffering", "Waiting for the stream to come back");
+    } else if (this.state === "playing" && !this.atLive && now - this.#jumpedAt > JUMP_PAUSE_MS) {
+      this.#jump();
+    }
+  }
+
+  #behind() {
+    const hls = this.#hls;
+    if (!hls || !Number.isFinite(hls.latency) || !Number.isFinite(hls.targetLatency)) return 0;
+    return hls.latency - hls.targetLatency;
+  }
+
+  #jump() {
+    const target = this.#hls?.liveSyncPosition;
+    if (Number.isFinite(target) && target > this.#video.currentTime) {
+      this.#jumpedAt = performance.now();
+      this.#video.currentTime = target;
+    }
+  }
+
+  #measure({ frag, part, stats }) {
+    const seconds = (part ?? frag).duration;
+    if (frag.sn === "initSegment" || !(seconds > 0)) return;
+    this.#window.push({ seconds, bytes: stats.loaded });
+    let held = this.#window.reduce((sum, piece) => sum + piece.seconds, 0);
+    while (held - this.#window[0].seconds >= RATE_WINDOW_S) held -= this.#window.shift().seconds;
+  }
+
+  #dateShown() {
+    if (this.#hls) return this.#hls.playingDate?.getTime() ?? null;
+    const start = this.#video.getStartDate?.().getTime();
+    return Number.isFinite(start) ? start + this.#video.currentTime * 1000 : null;
+  }
+
+  #setState(state, reason = "") {
+    if (state === this.state && reason === this.reason) return;
+    this.state = state;
+    this.reason = reason;
+    this.dispatchEvent(new Event("state"));
+  }
+}
+
+/** The date of the newest media in a playlist, in Unix milliseconds, or null. */
+function dateOfEdge(details) {
+  const last = details.fragments?.at(-1);
+  if (!last?.programDateTime) return null;
+  return last.programDateTime + (details.edge - last.start) * 1000;
+}
