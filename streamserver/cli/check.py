@@ -66,9 +66,9 @@ def _memory(loaded: LoadedConfig) -> list[str]:
     bound = memory_bound(loaded.config)
     rows = [
         ("packet log", bound.packet_log_bytes),
-        ("+ HLS parts", bound.cmaf_window_bytes),
-        ("+ HLS segments", bound.segment_window_bytes),
-        ("+ HLS segments for old players (TS)", bound.ts_window_bytes),
+        ("+ cmaf log", bound.cmaf_log_bytes),
+        ("+ HLS window, parts and segments", bound.hls_window_bytes),
+        ("+ HLS window for old players (TS)", bound.ts_window_bytes),
         ("= one stream at most", bound.per_stream_bytes),
         ("+ its publisher's connection", bound.per_publisher_connection_bytes),
         (f"x {loaded.config.limits.max_publishers} publishers", bound.all_streams_bytes),

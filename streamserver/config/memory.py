@@ -7,8 +7,9 @@ from streamserver.config.model import Config
 
 __all__ = ["MemoryBound", "memory_bound"]
 
-_HLS_WINDOWS: Final = 3
-"""CMAF parts, the same joined to whole segments, and the TS segments for old players."""
+_SHARES: Final = 4
+"""What the packet log leaves is cut in four: one for the cmaf log, two for the HLS window (parts,
+and the same joined to whole segments), one for the TS segments of old players."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,14 @@ class MemoryBound:
     packet_log_bytes: int
     """The packet log of one stream."""
 
-    cmaf_window_bytes: int
-    """The CMAF parts of one stream."""
+    cmaf_log_bytes: int
+    """The CMAF parts that outputs have yet to read: ``CmafSettings.window_bytes``."""
 
-    segment_window_bytes: int
-    """Whole CMAF segments, joined when a player first asks for them."""
+    hls_window_bytes: int
+    """What playlists list, as parts and as whole segments: ``HlsSettings.window_bytes``."""
 
     ts_window_bytes: int
-    """MPEG-TS segments, while somebody plays ``ts.m3u8``."""
+    """MPEG-TS segments, while somebody plays ``ts.m3u8``: no more than the window they copy."""
 
     per_stream_bytes: int
     """The sum of these: no stream holds more."""
@@ -43,19 +44,19 @@ class MemoryBound:
 def memory_bound(config: Config) -> MemoryBound:
     """The bound that a configuration sets.
 
-    ``packet log + 3 HLS windows = limits.max_stream_memory_bytes`` per stream, the windows sharing
-    equally what the log leaves; ``+ limits.max_unsent_bytes`` per viewer;
-    ``+ 2 x limits.max_message_bytes`` per publishing connection (one message of each kind).
+    ``packet log + cmaf log + HLS window + TS window = limits.max_stream_memory_bytes`` per stream;
+    ``+ limits.max_unsent_bytes`` per viewer; ``+ 2 x limits.max_message_bytes`` per publishing
+    connection (one message of each kind).
     """
     limits = config.limits
-    window = max(0, limits.max_stream_memory_bytes - limits.log_max_bytes) // _HLS_WINDOWS
-    per_stream = limits.log_max_bytes + _HLS_WINDOWS * window
+    share = max(0, limits.max_stream_memory_bytes - limits.log_max_bytes) // _SHARES
+    per_stream = limits.log_max_bytes + _SHARES * share
     per_connection = 2 * limits.max_message_bytes
     return MemoryBound(
         packet_log_bytes=limits.log_max_bytes,
-        cmaf_window_bytes=window,
-        segment_window_bytes=window,
-        ts_window_bytes=window,
+        cmaf_log_bytes=share,
+        hls_window_bytes=2 * share,
+        ts_window_bytes=share,
         per_stream_bytes=per_stream,
         per_viewer_bytes=limits.max_unsent_bytes,
         per_publisher_connection_bytes=per_connection,

@@ -68,6 +68,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     apps: tuple[str, ...] = ()
     """The apps under which streams may live; empty: any."""
 
+    reconnect_window_s: Annotated[float, Meta(ge=0, le=3600)] = 15
+    """How long a stream waits for its publisher to come back; viewers stay meanwhile."""
+
     drain_timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10
     """How long a stopping server waits for its viewers and publishers to leave."""
 
@@ -217,8 +220,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_max_bytes: Bytes = 16 * _MIB
     """The same in bytes; the smaller bound wins."""
 
-    max_stream_memory_bytes: Bytes = 64 * _MIB
-    """All that one stream may hold: its packet log and its HLS windows."""
+    max_stream_memory_bytes: Bytes = 128 * _MIB
+    """All that one stream may hold: its packet log, its cmaf log and its HLS windows."""
 
     max_unsent_bytes: Bytes = _MIB
     """What may wait in the transport of one viewer before it is passed over."""

@@ -110,11 +110,11 @@ def _media(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if hls.window_s < 3 * hls.segment_s:
         # RFC 8216 6.2.2: a live playlist shorter than three target durations breaks players.
         yield ("hls", "window_s"), "is shorter than three segments (3 x hls.segment_s)"
-    if memory_bound(config).cmaf_window_bytes < limits.max_message_bytes:
+    if memory_bound(config).cmaf_log_bytes < limits.max_message_bytes:
         yield (
             ("limits", "max_stream_memory_bytes"),
-            "leaves the HLS windows less than one message: it must be at least "
-            "limits.log_max_bytes + 3 x limits.max_message_bytes",
+            "leaves the cmaf log less than one message: it must be at least "
+            "limits.log_max_bytes + 4 x limits.max_message_bytes",
         )
     if limits.log_max_bytes < limits.max_message_bytes:
         yield ("limits", "log_max_bytes"), "is smaller than limits.max_message_bytes"

@@ -261,7 +261,7 @@ def test_an_unknown_variable_or_flag_is_a_fault() -> None:
         ('auth.keys=[{key="0123456789", actions=[]}]', "auth.keys[0].actions"),
         ("hls.target_duration_s=1", "hls.target_duration_s"),
         ("hls.window_s=5", "hls.window_s"),
-        ("limits.max_stream_memory_bytes=20000000", "limits.max_stream_memory_bytes"),
+        ("limits.max_stream_memory_bytes=40000000", "limits.max_stream_memory_bytes"),
         ("limits.log_max_bytes=1048576", "limits.log_max_bytes"),
         ("limits.max_publishers=0", "limits.max_publishers"),
         ("rtmp.idle_timeout_s=inf", "rtmp.idle_timeout_s"),

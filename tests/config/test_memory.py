@@ -8,18 +8,19 @@ from streamserver.config import Config, load, memory_bound
 MIB = 1024 * 1024
 
 
-def test_the_default_bound_is_64_mib_a_stream_and_1_mib_a_viewer() -> None:
+def test_the_default_bound_is_128_mib_a_stream_and_1_mib_a_viewer() -> None:
     bound = memory_bound(Config())
     assert bound.packet_log_bytes == 16 * MIB
-    assert bound.cmaf_window_bytes == 16 * MIB
-    assert bound.per_stream_bytes == 64 * MIB
+    assert bound.cmaf_log_bytes == bound.ts_window_bytes == 28 * MIB
+    assert bound.hls_window_bytes == 56 * MIB
+    assert bound.per_stream_bytes == 128 * MIB
     assert bound.per_viewer_bytes == MIB
-    assert bound.all_streams_bytes == 100 * (64 + 16) * MIB
+    assert bound.all_streams_bytes == 100 * (128 + 16) * MIB
 
 
 @given(st.integers(8 * MIB, 1 << 32), st.integers(0, 1 << 33))
 def test_the_parts_never_exceed_the_cap_of_a_stream(log: int, rest: int) -> None:
-    cap = log + 24 * MIB + rest
+    cap = log + 32 * MIB + rest
     config = load(
         overrides=[f"limits.log_max_bytes={log}", f"limits.max_stream_memory_bytes={cap}"],
         directory=Path("/nowhere"),
@@ -27,8 +28,8 @@ def test_the_parts_never_exceed_the_cap_of_a_stream(log: int, rest: int) -> None
     bound = memory_bound(config)
     parts = (
         bound.packet_log_bytes
-        + bound.cmaf_window_bytes
-        + bound.segment_window_bytes
+        + bound.cmaf_log_bytes
+        + bound.hls_window_bytes
         + bound.ts_window_bytes
     )
     assert parts == bound.per_stream_bytes <= cap
