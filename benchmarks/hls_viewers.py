@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 import uvloop
@@ -42,8 +43,7 @@ class HttpClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def get(self, host: bytes, target: bytes, done: Callable[[int, bytes], None]) -> None:
         """Sends a request; ``done(status, body)`` is called with its answer."""

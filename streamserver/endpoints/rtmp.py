@@ -11,7 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from streamserver.auth.loopback import is_loopback_request
 from streamserver.clock import Clock
@@ -122,8 +122,8 @@ class RtmpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admits or refuses the peer."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an instance of it under uvloop.
+        self._transport = transport = cast(asyncio.Transport, transport)
         host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
         self.peer_ip = self.remote_ip = unmap(host)
         self._peer = f"{self.peer_ip}:{port}"
@@ -360,7 +360,7 @@ class RtmpEndpoint:
         publishing: Publishing,
         proxies: TrustedProxies,
         clock: Clock,
-        complain: Callable[..., None] = logger.info,
+        complain: Callable[..., object] = logger.info,
     ) -> None:
         """``complain`` writes a log line about a peer's fault; rate-limited by its owner."""
         self.settings = settings
@@ -386,11 +386,15 @@ class RtmpEndpoint:
         """Connections open now."""
         return len(self._connections)
 
-    async def start(self) -> None:
-        """Binds and accepts. Raises `UnavailableError` when the port is not to be had."""
+    async def start(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts, on sockets that listen already or on new ones.
+
+        Raises `UnavailableError` when the port is not to be had.
+        """
         settings = self.settings
         loop = asyncio.get_running_loop()
-        sockets = bind(settings.name, settings.host, settings.port)
+        if sockets is None:
+            sockets = bind(settings.name, settings.host, settings.port)
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
         for sock in sockets:
             server = await loop.create_server(

@@ -1,0 +1,462 @@
+"""The composition root: what the server consists of, in the order in which bytes pass through.
+
+::
+
+    RTMP ──► ingest ──► Stream.packets (a log) ──► cmaf feed ──► HLS ──► HTTP
+                              the API and the pages look at the hub
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from ssl import SSLContext
+from typing import Final
+
+from streamserver import __version__
+from streamserver.api import openapi
+from streamserver.api.app import Api, ApiSettings
+from streamserver.api.authorizer import ChainAuthorizer
+from streamserver.api.handlers import Services
+from streamserver.api.metrics import MetricsSources, ServerMetrics
+from streamserver.auth import Access, is_loopback_request, make_access
+from streamserver.clock import Clock, SystemClock
+from streamserver.config import Config
+from streamserver.control.control import Control, ControlSettings
+from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
+from streamserver.control.playing import PlayGate
+from streamserver.control.publishing import Publication, Publishing
+from streamserver.control.totals import Totals
+from streamserver.endpoints.http.app import AppSettings, Mount
+from streamserver.endpoints.http.connections import FrontSettings, FrontStats
+from streamserver.endpoints.http.listener import HttpEndpoint, Listener
+from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
+from streamserver.endpoints.rtmp import RtmpEndpoint, RtmpSettings
+from streamserver.errors import RefusedError, StreamServerError
+from streamserver.feeds.cmaf.feed import CmafFeed
+from streamserver.feeds.cmaf.settings import CmafSettings
+from streamserver.ffmpeg import ts
+from streamserver.ffmpeg.executor import MediaExecutor
+from streamserver.hub.driver import Driver
+from streamserver.hub.registry import Registry, RegistrySettings
+from streamserver.hub.sessions import Protocol, SessionTable
+from streamserver.hub.stream import LogBounds, Stream
+from streamserver.ingest.demo import DemoSource
+from streamserver.logging_setup import RateLimitedLogger
+from streamserver.names import StreamKey
+from streamserver.net.addresses import lan_address
+from streamserver.net.proxies import TrustedProxies
+from streamserver.net.sockets import bind
+from streamserver.net.tls import HTTP_ALPN, CertificateFiles, self_signed_context
+from streamserver.outputs.hls.channel import TsMaker
+from streamserver.outputs.hls.mount import HlsMount
+from streamserver.outputs.hls.output import HlsOutput
+from streamserver.outputs.hls.settings import HlsSettings
+from streamserver.rtmp.settings import SessionSettings
+from streamserver.storage import Storage, open_storage
+from streamserver.web.pages import Pages
+
+__all__ = ["DEMO", "Server"]
+
+DEMO: Final = StreamKey("live", "demo")
+"""Where the demonstration is published."""
+
+_DEMO_RETRY_S: Final = 2
+
+_GOODBYE_S: Final = 1.5
+"""How long players have to fetch the end of their playlists once the streams are over."""
+
+_EXECUTOR_CLOSE_S: Final = 2
+
+_MEDIA_WORKERS: Final = 2
+_MEDIA_WAITING: Final = 256
+"""Threads of FFmpeg, and calls that may wait for one."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tls:
+    """The contexts of the listeners that have a certificate."""
+
+    https: SSLContext | None = None
+    rtmps: SSLContext | None = None
+
+
+class _Hub:
+    """Streams, sessions, and the loop that they run on."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.driver = Driver(clock)
+        self.sessions = SessionTable()
+        self.registry = Registry(
+            clock,
+            self.driver.schedule,
+            RegistrySettings(
+                bounds=LogBounds(config.limits.log_max_ms, config.limits.log_max_bytes),
+                reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
+                max_publishers=config.limits.max_publishers,
+            ),
+        )
+        self.totals = Totals(self.registry, self.sessions)
+        self.lag = LoopLag()
+        self.driver.add_ticker(self.registry.tick)
+        self.driver.add_ticker(self.lag.tick)
+
+
+class Server:
+    """A whole server in one event loop; several may live in one process."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        environ: Mapping[str, str] = os.environ,
+        demo: bool = False,
+        tls_self_signed: bool = False,
+    ) -> None:
+        """Opens nothing yet."""
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.access: Access | None = None
+        """Who may; known once the server has started."""
+        self.facts = ServerFacts(
+            version=__version__,
+            started_wall_ns=self.clock.wall_ns(),
+            started_ns=self.clock.monotonic_ns(),
+        )
+        """Listeners and states, as the API tells them."""
+        self._environ = environ
+        self._with_demo = demo
+        self._tls_self_signed = tls_self_signed
+        self._proxies = TrustedProxies(config.http.trusted_proxies)
+        self._complaints = RateLimitedLogger(logging.getLogger("streamserver.peers"))
+        self._certificates: list[CertificateFiles] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rtmp: list[RtmpEndpoint] = []
+        self._http: list[HttpEndpoint] = []
+        self._fronts: list[FrontStats] = []
+        self._hub: _Hub | None = None
+        self._hls: HlsOutput | None = None
+        self._storage: Storage | None = None
+        self._executor: MediaExecutor | None = None
+
+    # ---- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens ports and storage, and serves.
+
+        Raises `ConfigError` for what only shows now, such as a broken certificate, and
+        `UnavailableError` for a port that is taken; nothing stays open then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def drain(self) -> None:
+        """Takes nothing new, ends the broadcasts, and lets players fetch the end of them."""
+        self.facts.is_draining = True
+        for rtmp in self._rtmp:
+            rtmp.stop_accepting()
+        hub = self._hub
+        if hub is None:
+            return
+        had_viewers = bool(hub.sessions.count()[Protocol.HLS])
+        hub.registry.close("the server is shutting down")
+        if had_viewers:
+            # A player that waits for the next part asks once more and sees the end.
+            await asyncio.sleep(min(_GOODBYE_S, self.config.server.drain_timeout_s))
+
+    async def close(self) -> None:
+        """Ends everything, doors first. Safe after a failed start, and twice."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._hub is not None:
+            self._hub.registry.close("the server is shutting down")
+        for rtmp in self._rtmp:
+            await rtmp.close("the server is shutting down")
+        if self._hls is not None:
+            self._hls.close()
+        for http in self._http:
+            await http.close(self.config.server.drain_timeout_s if self.facts.is_draining else 0)
+        if self._hub is not None:
+            self._hub.driver.close()
+        if self._executor is not None:
+            await self._executor.close(_EXECUTOR_CLOSE_S)
+        if self._storage is not None:
+            await self._storage.close()
+        self.facts.is_listening = False
+        self.facts.listeners.clear()
+
+    def reload_certificates(self) -> None:
+        """Looks at the certificate files now, not within a second."""
+        for files in self._certificates:
+            if files.check():
+                files.load()
+
+    async def _start(self) -> None:
+        config = self.config
+        tls = await self._tls_contexts()
+        # Encoders give up when their first connect is refused: their ports come before the rest,
+        # and whoever connects now waits in the kernel's queue.
+        with contextlib.ExitStack() as stack:
+            doors: list[tuple[SSLContext | None, list[socket.socket]]] = []
+            doors.append((None, _listen(stack, "rtmp", config.rtmp.host, config.rtmp.port)))
+            if tls.rtmps is not None:
+                sockets = _listen(stack, "rtmps", config.rtmp.host, config.rtmp.tls_port)
+                doors.append((tls.rtmps, sockets))
+            self._storage = await open_storage(config.storage.path, self._environ)
+            self.access = await make_access(config.auth, self._storage)
+            secret = await self._storage.signing_secret()
+            stack.pop_all()
+        hub = self._hub = _Hub(config, self.clock)
+        self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
+        self._hls = self._make_hls(hub, self.access, self._executor, secret)
+        publishing = Publishing(
+            hub.registry,
+            hub.sessions,
+            self.access.decider,
+            self.clock,
+            apps=config.server.apps,
+        )
+        hub.driver.start()
+        for context, sockets in doors:
+            await self._open_rtmp(hub, publishing, context, sockets)
+        await self._open_http(hub, self._hls, self.access, tls.https)
+        self.facts.is_listening = True
+        if self._with_demo:
+            self._run(self._demonstrate(publishing))
+
+    # ---- doors ------------------------------------------------------------------------------
+
+    async def _tls_contexts(self) -> _Tls:
+        http, rtmp = self.config.http, self.config.rtmp
+        https = self._certificate(http.cert_file, http.key_file, HTTP_ALPN)
+        rtmps = self._certificate(rtmp.cert_file, rtmp.key_file, ())
+        if https is None and self._tls_self_signed:
+            names = {"localhost", "127.0.0.1", "::1", socket.gethostname(), lan_address()}
+            https = await asyncio.to_thread(self_signed_context, names, alpn=HTTP_ALPN)
+        return _Tls(https, rtmps)
+
+    def _certificate(self, cert: str, key: str, alpn: tuple[str, ...]) -> SSLContext | None:
+        if not cert:
+            return None
+        files = CertificateFiles(Path(cert), Path(key), alpn=alpn)
+        self._certificates.append(files)
+        self._run(files.watch())
+        return files.context
+
+    async def _open_rtmp(
+        self,
+        hub: _Hub,
+        publishing: Publishing,
+        tls: SSLContext | None,
+        sockets: list[socket.socket],
+    ) -> None:
+        endpoint = RtmpEndpoint(
+            _rtmp_settings(self.config, tls),
+            publishing=publishing,
+            proxies=self._proxies,
+            clock=self.clock,
+            complain=partial(self._complaints.log, logging.INFO),
+        )
+        self._rtmp.append(endpoint)
+        await endpoint.start(sockets)
+        hub.driver.add_ticker(endpoint.tick)
+        port = endpoint.addresses[0][1]
+        name = endpoint.settings.name
+        self.facts.listeners.append(
+            ListenerFacts(name, self.config.rtmp.host, port, tls is not None)
+        )
+
+    async def _open_http(
+        self, hub: _Hub, hls: HlsOutput, access: Access, tls: SSLContext | None
+    ) -> None:
+        http = self.config.http
+        mounts = (
+            hls_mount(HlsMount(hls)),
+            api_mount(self._make_api(hub, hls, access)),
+            pages_mount(Pages()),
+        )
+        await self._open_listener("http", http.port, None, mounts)
+        if tls is not None:
+            await self._open_listener("https", http.https_port, tls, mounts)
+
+    async def _open_listener(
+        self, name: str, port: int, tls: SSLContext | None, mounts: tuple[Mount, ...]
+    ) -> None:
+        config = self.config
+        endpoint = HttpEndpoint(
+            Listener(name, config.http.host, port, mounts, tls, config.http.base_path),
+            clock=self.clock,
+            app_settings=AppSettings(
+                client_address=self._client_address, is_trusted_proxy=self._proxies.trusts
+            ),
+            front_settings=FrontSettings(
+                max_connections=config.limits.max_connections,
+                max_connections_per_address=config.limits.connections_per_address,
+            ),
+            exempt=self._proxies.trusts,
+        )
+        self._http.append(endpoint)
+        self._fronts.append(endpoint.stats)
+        await endpoint.start()
+        bound = endpoint.addresses[0][1]
+        self.facts.listeners.append(ListenerFacts(name, config.http.host, bound, tls is not None))
+
+    def _client_address(self, peer: str, headers: Mapping[str, str]) -> str:
+        forwarded = [value for name, value in headers.items() if name.lower() == "x-forwarded-for"]
+        return self._proxies.client_ip(peer, forwarded)
+
+    # ---- outputs and control ----------------------------------------------------------------
+
+    def _make_hls(
+        self, hub: _Hub, access: Access, executor: MediaExecutor, secret: bytes
+    ) -> HlsOutput:
+        output = HlsOutput(
+            clock=self.clock,
+            slicer=hub.driver.slicer,
+            sessions=hub.sessions,
+            settings=_hls_settings(self.config),
+            secret=secret,
+            make_feed=partial(_make_feed, self.config, hub.driver),
+            ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
+            authorize=PlayGate(access.decider, self._is_local).check_hls,
+        )
+        hub.registry.add_listener(output)
+        hub.driver.add_ticker(output.tick)
+        return output
+
+    def _make_api(self, hub: _Hub, hls: HlsOutput, access: Access) -> Api:
+        control = Control(
+            registry=hub.registry,
+            sessions=hub.sessions,
+            totals=hub.totals,
+            facts=self.facts,
+            clock=self.clock,
+            settings=ControlSettings(public_url=self.config.http.public_url),
+        )
+        metrics = ServerMetrics(
+            MetricsSources(
+                facts=self.facts,
+                registry=hub.registry,
+                sessions=hub.sessions,
+                totals=hub.totals,
+                slicer=hub.driver.slicer,
+                driver=hub.driver,
+                loop_lag=hub.lag,
+                fronts=self._fronts,
+                hls_requests=lambda: {
+                    "playlist": hls.stats.playlists,
+                    "media": hls.stats.media,
+                },
+                rtmp_connections=self._rtmp_outcomes,
+                feed_log_bytes=lambda: {"hls": hls.held_bytes},
+            )
+        )
+        services = Services(
+            control=control,
+            scrape=metrics.scrape,
+            heartbeat=hub.driver,
+            clock=self.clock,
+            openapi=openapi.render(),
+        )
+        settings = ApiSettings(public_viewer_count=self.config.http.public_viewer_count)
+        return Api(services, ChainAuthorizer(access.decider, self._is_local), settings)
+
+    def _is_local(self, peer_ip: str, headers: Mapping[str, str], host: str | None) -> bool:
+        return is_loopback_request(
+            peer_ip, headers, host, trusted_proxies_configured=bool(self._proxies)
+        )
+
+    def _rtmp_outcomes(self) -> Mapping[str, int]:
+        outcomes: Counter[str] = Counter()
+        for endpoint in self._rtmp:
+            outcomes.update(endpoint.stats.outcomes)
+        return outcomes
+
+    # ---- tasks ------------------------------------------------------------------------------
+
+    async def _demonstrate(self, publishing: Publishing) -> None:
+        """Keeps the demonstration stream up."""
+        while True:
+            await self._publish_demo(publishing)
+            await asyncio.sleep(_DEMO_RETRY_S)
+
+    async def _publish_demo(self, publishing: Publishing) -> None:
+        publication: Publication | None = None
+        task = asyncio.current_task()
+        try:
+            publication = await publishing.open_internal(DEMO, lambda reason: None)
+            await DemoSource(publication.lease, self.clock).run()
+        except RefusedError as refusal:
+            logger.info("the demonstration waits: %s", refusal)
+        except (StreamServerError, OSError) as error:
+            logger.warning("the demonstration stopped: %s", error)
+        finally:
+            assert task is not None
+            if publication is not None:
+                publication.close("the demonstration stopped")
+
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _listen(stack: contextlib.ExitStack, name: str, host: str, port: int) -> list[socket.socket]:
+    """Sockets that are closed again if the start fails."""
+    sockets = bind(name, host, port)
+    for sock in sockets:
+        stack.callback(sock.close)
+    return sockets
+
+
+def _make_feed(
+    config: Config, driver: Driver, stream: Stream, first_msn: int, position: int
+) -> CmafFeed:
+    settings = CmafSettings(
+        part_ms=config.hls.part_ms,
+        segment_ms=config.hls.segment_s * 1000,
+        target_duration_s=config.hls.target_duration_s,
+    )
+    return CmafFeed(stream.tracks_of, first_msn, settings, driver.schedule, position=position)
+
+
+def _hls_settings(config: Config) -> HlsSettings:
+    limits = config.limits
+    return HlsSettings(
+        window_ms=config.hls.window_s * 1000,
+        window_bytes=limits.max_stream_memory_bytes,
+        sessions=config.hls.sessions,
+        max_sessions_per_address=limits.hls_sessions_per_address,
+        max_parked=limits.parked_requests,
+    )
+
+
+def _rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
+    rtmp, limits = config.rtmp, config.limits
+    return RtmpSettings(
+        host=rtmp.host,
+        port=rtmp.tls_port if tls else rtmp.port,
+        tls=tls,
+        proxy_protocol=rtmp.proxy_protocol,
+        max_connections=limits.max_connections,
+        max_connections_per_address=limits.connections_per_address,
+        session=SessionSettings(
+            chunk_size=rtmp.chunk_size,
+            setup_timeout_ns=int(rtmp.setup_timeout_s * 1e9),
+            idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),
+            max_media_bytes=limits.max_message_bytes,
+        ),
+    )
