@@ -8,11 +8,15 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
+import resource
+import signal
 import socket
+import webbrowser
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +31,7 @@ from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, is_loopback_request, make_access
 from streamserver.clock import Clock, SystemClock
-from streamserver.config import Config
+from streamserver.config import Config, LoadedConfig, memory_bound
 from streamserver.control.control import Control, ControlSettings
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.playing import PlayGate
@@ -50,7 +54,7 @@ from streamserver.hub.stream import LogBounds, Stream
 from streamserver.ingest.demo import DemoSource
 from streamserver.logging_setup import RateLimitedLogger
 from streamserver.names import StreamKey
-from streamserver.net.addresses import lan_address
+from streamserver.net.addresses import Listening, lan_address
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.sockets import bind
 from streamserver.net.tls import HTTP_ALPN, CertificateFiles, self_signed_context
@@ -62,7 +66,7 @@ from streamserver.rtmp.settings import SessionSettings
 from streamserver.storage import Storage, open_storage
 from streamserver.web.pages import Pages
 
-__all__ = ["DEMO", "Server"]
+__all__ = ["DEMO", "Server", "run"]
 
 DEMO: Final = StreamKey("live", "demo")
 """Where the demonstration is published."""
@@ -78,7 +82,40 @@ _MEDIA_WORKERS: Final = 2
 _MEDIA_WAITING: Final = 256
 """Threads of FFmpeg, and calls that may wait for one."""
 
+_NOFILE_WANTED: Final = 65_536
+"""Open files asked of the kernel at the start: a viewer is one or two."""
+
 logger = logging.getLogger(__name__)
+
+
+async def run(
+    config: LoadedConfig,
+    *,
+    demo: bool,
+    tls_self_signed: bool,
+    open_browser: bool,
+    ready: Callable[["Server"], None],
+) -> None:
+    """Serves until it is cancelled, then drains and ends.
+
+    ``ready`` is called once, when all ports are open. Raises as `Server.start` does.
+    """
+    _raise_open_files()
+    server = Server(config.config, demo=demo, tls_self_signed=tls_self_signed)
+    await server.start()
+    # SIGHUP would end the process; what can be reloaded without a restart is the certificates.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
+    # What lives until the end needs no look at every collection.
+    gc.collect()
+    gc.freeze()
+    try:
+        ready(server)
+        if open_browser:
+            await asyncio.to_thread(webbrowser.open, server.dashboard_url)
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await server.drain()
+        await server.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +184,28 @@ class Server:
         self._hls: HlsOutput | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
+
+    @property
+    def listeners(self) -> list[Listening]:
+        """What is open, with the ports that were really bound."""
+        base = self.config.http.base_path
+        return [
+            Listening(
+                one.name.upper(), one.name, one.host, one.port, base * one.name.startswith("http")
+            )
+            for one in self.facts.listeners
+        ]
+
+    @property
+    def durable(self) -> bool:
+        """Whether the storage outlives the process."""
+        return self._storage is not None and self._storage.durable
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where a browser on this machine finds the dashboard."""
+        web = next(one for one in self.listeners if one.scheme == "http")
+        return web.url("localhost") + "/"
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -369,7 +428,9 @@ class Server:
             scrape=metrics.scrape,
             heartbeat=hub.driver,
             clock=self.clock,
-            openapi=openapi.render(),
+            openapi=openapi.render(
+                self.config.http.public_url or self.config.http.base_path or "/"
+            ),
         )
         settings = ApiSettings(public_viewer_count=self.config.http.public_viewer_count)
         return Api(services, ChainAuthorizer(access.decider, self._is_local), settings)
@@ -414,6 +475,14 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
 
+def _raise_open_files() -> None:
+    """Raises the soft limit on open files towards the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _NOFILE_WANTED if hard == resource.RLIM_INFINITY else min(hard, _NOFILE_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _listen(stack: contextlib.ExitStack, name: str, host: str, port: int) -> list[socket.socket]:
     """Sockets that are closed again if the start fails."""
     sockets = bind(name, host, port)
@@ -429,6 +498,7 @@ def _make_feed(
         part_ms=config.hls.part_ms,
         segment_ms=config.hls.segment_s * 1000,
         target_duration_s=config.hls.target_duration_s,
+        window_bytes=memory_bound(config).cmaf_log_bytes,
     )
     return CmafFeed(stream.tracks_of, first_msn, settings, driver.schedule, position=position)
 
@@ -437,7 +507,7 @@ def _hls_settings(config: Config) -> HlsSettings:
     limits = config.limits
     return HlsSettings(
         window_ms=config.hls.window_s * 1000,
-        window_bytes=limits.max_stream_memory_bytes,
+        window_bytes=memory_bound(config).hls_window_bytes,
         sessions=config.hls.sessions,
         max_sessions_per_address=limits.hls_sessions_per_address,
         max_parked=limits.parked_requests,

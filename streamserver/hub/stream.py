@@ -23,6 +23,10 @@ _EPOCHS_KEPT: Final = 16
 """Epochs whose tracks are remembered; a log bounded in seconds holds few of them."""
 
 
+_NOTES_KEPT: Final = 32
+"""Names of oddities that are counted apart."""
+
+
 class StreamState(StrEnum):
     """What the API says of a stream."""
 
@@ -155,8 +159,12 @@ class Stream:
         return self.packets.append(packet, size=size, at_ms=at_ms, keyframe=entry)
 
     def note(self, what: str) -> None:
-        """Counts an oddity of the media, for health and metrics."""
-        self.health_notes[what] = self.health_notes.get(what, 0) + 1
+        """Counts an oddity of the media, for health and metrics.
+
+        Names may hold a peer's words, so there is room for few of them.
+        """
+        if what in self.health_notes or len(self.health_notes) < _NOTES_KEPT:
+            self.health_notes[what] = self.health_notes.get(what, 0) + 1
 
     def bit_rate(self, now_ns: int) -> int:
         """Bits per second over all tracks, averaged over the last seconds."""
