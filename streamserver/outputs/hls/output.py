@@ -1,0 +1,327 @@
+"""HLS of the whole server: one channel per name, fed from the packets of its broadcasts."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
+
+from streamserver.clock import Clock
+from streamserver.errors import AccessDeniedError, NotFoundError
+from streamserver.feeds.items import CmafItem
+from streamserver.hub.registry import StreamListener
+from streamserver.hub.sessions import SessionTable
+from streamserver.hub.slicer import Slicer
+from streamserver.hub.stream import Stream, StreamState
+from streamserver.log import Log
+from streamserver.media.packet import Packet
+from streamserver.names import StreamKey
+from streamserver.outputs.hls.channel import Channel, PlaylistEntry, TsMaker
+from streamserver.outputs.hls.delivery import HlsDelivery
+from streamserver.outputs.hls.directory import Directory, Entries, Entry
+from streamserver.outputs.hls.paths import Form, MediaUrl, MultivariantUrl
+from streamserver.outputs.hls.replies import Reply, problem
+from streamserver.outputs.hls.settings import HlsSettings, HlsStats
+from streamserver.outputs.hls.tokens import SessionIds
+from streamserver.outputs.hls.viewers import ClientInfo, HlsViewers, Supply, Viewer
+from streamserver.outputs.hls.waiters import Parking, Waiter
+
+__all__ = ["Authorize", "Feed", "HlsOutput", "MakeFeed"]
+
+_MAX_TRIES = 3
+"""How often the output of one broadcast is begun before it is given up."""
+
+logger = logging.getLogger(__name__)
+
+Authorize = Callable[[StreamKey, ClientInfo, str], Awaitable[None]]
+"""Decides whether a client may play; the text is the query of the URL. Raises `RefusedError`."""
+
+
+class Feed(Protocol):
+    """The cmaf feed, as far as this output drives it."""
+
+    log: Log[CmafItem]
+
+    def pump(self, packets: Log[Packet]) -> None:
+        """Reads all new packets."""
+
+    def flush(self) -> None:
+        """Completes part and segment: the publisher is gone, for now."""
+
+    def close(self, reason: str) -> None:
+        """Flushes what is unfinished; nothing comes any more."""
+
+
+MakeFeed = Callable[[Stream, int, int], Feed]
+"""``make_feed(stream, first_msn, position)``: the feed of a broadcast, which begins to read the
+packet log at ``position``."""
+
+
+class _OnAir:
+    """One broadcast being fed."""
+
+    __slots__ = ("delivery", "feed", "is_over", "stream", "tries", "unsubscribe")
+
+    def __init__(self, stream: Stream, feed: Feed, delivery: HlsDelivery, tries: int) -> None:
+        self.stream = stream
+        self.feed = feed
+        self.delivery = delivery
+        self.tries = tries
+        self.is_over = False
+        self.unsubscribe: list[Callable[[], None]] = []
+
+    def stop(self) -> None:
+        self.is_over = True
+        for unsubscribe in self.unsubscribe:
+            unsubscribe()
+
+
+class HlsOutput(StreamListener):
+    """Listens to the registry, feeds the channels, and lets viewers in.
+
+    An error in a feed or a playlist ends neither the stream nor its other outputs: it is logged,
+    counted, noted on the stream, and the output begins anew as a new broadcast, a few times.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        slicer: Slicer,
+        sessions: SessionTable,
+        settings: HlsSettings,
+        secret: bytes,
+        make_feed: MakeFeed,
+        ts: TsMaker,
+        authorize: Authorize,
+    ) -> None:
+        """``secret`` signs session ids and must survive a restart, so that players go on."""
+        self.stats = HlsStats()
+        self.settings = settings
+        self.entries: Entries = {}
+        self.authorize = authorize
+        self.now_ns = clock.monotonic_ns
+        self.parking = Parking(
+            self.stats,
+            max_parked=settings.max_parked,
+            max_per_owner=settings.max_parked_per_session,
+        )
+        self.viewers = HlsViewers(
+            sessions,
+            settings,
+            self.stats,
+            supply=self._supply,
+            left=self._viewer_left,
+            wall_ns=clock.wall_ns,
+        )
+        self._wall_ns = clock.wall_ns
+        self._slicer = slicer
+        self._make_feed = make_feed
+        self._ts = ts
+        self._ids = SessionIds(secret, lifetime_s=settings.session_lifetime_s)
+        self._channels: dict[StreamKey, Channel] = {}
+        self._on_air: dict[Stream, _OnAir] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of media in memory, over all streams."""
+        return sum(channel.held_bytes for channel in self._channels.values())
+
+    def delivery(self, stream: StreamKey) -> HlsDelivery | None:
+        """What a name shows now."""
+        channel = self._channels.get(stream)
+        return channel.delivery if channel else None
+
+    def stream_started(self, stream: Stream) -> None:
+        """Begins a broadcast, in place of the one before."""
+        self._begin(stream, tries=1, position=stream.packets.start)
+
+    def stream_interrupted(self, stream: Stream) -> None:
+        """Shows what came until now; players wait. What comes next is a new epoch anyway."""
+        on_air = self._on_air.get(stream)
+        if on_air is not None:
+            self._guarded(on_air, partial(self._interrupt, on_air))
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:
+        """Ends the playlist; the media can still be fetched for a while."""
+        on_air = self._on_air.get(stream)
+        if on_air is None:
+            return
+        self._guarded(on_air, partial(self._end, on_air, reason))
+        on_air.stop()
+        self._on_air.pop(stream, None)
+
+    def tick(self, now_ns: int) -> None:
+        """Lets time pass: call it a few times a second with monotonic time."""
+        self.viewers.tick(now_ns)
+        wall_s = self._wall_s()
+        for key, channel in list(self._channels.items()):
+            channel.tick(now_ns)
+            if channel.is_idle(wall_s):
+                self._drop_channel(key)
+
+    def close(self) -> None:
+        """Ends everything at shutdown; whoever waits is answered."""
+        for on_air in self._on_air.values():
+            on_air.stop()
+        self._on_air.clear()
+        for channel in self._channels.values():
+            channel.clear()
+
+    def ask_multivariant(self, url: MultivariantUrl) -> Reply | Waiter:
+        """The multivariant playlist with a new session in it. Raises `NotFoundError`."""
+        channel = self._channel(url.stream)
+        if self.settings.sessions:
+            sid = self._ids.issue(url.stream, self._wall_s())
+            uri = f"{url.prefix}s/{sid}/{url.form.playlist_name}"
+        else:
+            uri = url.prefix + url.form.open_playlist_name
+        return channel.ask_multivariant(url.form, uri, self.now_ns())
+
+    def enter(self, url: MediaUrl, client: ClientInfo) -> Entry:
+        """Lets a viewer in and answers what serves its playlist from now on.
+
+        Raises `NotFoundError` without a stream, `AccessDeniedError` for a session that is no
+        good, `LimitError` when there are too many.
+        """
+        channel = self._channel(url.stream)
+        verified = self._ids.verify(url.stream, url.sid, self._wall_s())
+        if verified is None or not self.settings.sessions:
+            raise AccessDeniedError("this playback session is not valid any more; load it again")
+        viewer = self.viewers.enter(url.stream, verified, client, self.now_ns())
+        path = f"/{url.stream}/s/{url.sid}/{url.form.playlist_name}".encode()
+        entry = self.entries.get(path)
+        if entry is None:
+            if not viewer.paths:
+                channel.viewers += 1
+            viewer.paths.append(path)
+            entry = PlaylistEntry(channel, url.form, viewer, self.stats, self.now_ns)
+            self.entries[path] = entry
+        return entry
+
+    def _begin(self, stream: Stream, *, tries: int, position: int) -> None:
+        try:
+            self._put_on_air(stream, tries=tries, position=position)
+        except Exception as error:  # As in `_guarded`: the stream goes on without HLS.
+            self.stats.failures += 1
+            stream.note("hls failed")
+            logger.error("HLS of %s cannot begin: %s", stream.key, error, exc_info=error)
+
+    def _put_on_air(self, stream: Stream, *, tries: int, position: int) -> None:
+        channel = self._channels.get(stream.key) or self._new_channel(stream.key)
+        channel.retire(self.now_ns())
+        # Segments last a second or more, so the wall clock is ahead of earlier numbers; where a
+        # publisher made shorter ones, or the clock was set back, the earlier numbers win.
+        first_msn = max(self._wall_s(), channel.next_msn)
+        feed = self._make_feed(stream, first_msn, position)
+        delivery = HlsDelivery(
+            feed.log,
+            Directory(self.entries, stream.key),
+            wall_origin_ms=stream.wall_origin_ns // 1_000_000,
+            settings=self.settings,
+            parking=self.parking,
+            slicer=self._slicer,
+            now_ns=self.now_ns,
+        )
+        channel.show(delivery)
+        on_air = _OnAir(stream, feed, delivery, tries)
+        on_air.unsubscribe = [
+            stream.packets.wake(partial(self._guarded, on_air, partial(self._feed, on_air))),
+            feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
+        ]
+        self._on_air[stream] = on_air
+
+    def _feed(self, on_air: _OnAir) -> None:
+        on_air.feed.pump(on_air.stream.packets)
+
+    def _deliver(self, on_air: _OnAir) -> None:
+        on_air.delivery.pump()
+        self._channels[on_air.stream.key].poke(on_air.delivery)
+
+    def _interrupt(self, on_air: _OnAir) -> None:
+        on_air.feed.pump(on_air.stream.packets)
+        on_air.feed.flush()
+
+    def _end(self, on_air: _OnAir, reason: str) -> None:
+        on_air.feed.pump(on_air.stream.packets)
+        on_air.feed.close(reason)
+        on_air.delivery.pump()
+        on_air.delivery.end()
+        self._channels[on_air.stream.key].over(on_air.delivery, self.now_ns())
+
+    def _guarded(self, on_air: _OnAir, step: Callable[[], None]) -> None:
+        if on_air.is_over:
+            return
+        try:
+            step()
+        except Exception as error:  # The supervisor: ends this output, never the stream.
+            self._failed(on_air, error)
+
+    def _failed(self, on_air: _OnAir, error: Exception) -> None:
+        stream = on_air.stream
+        on_air.stop()
+        self.stats.failures += 1
+        stream.note("hls failed")
+        logger.error("HLS of %s failed: %s", stream.key, error, exc_info=error)
+        self._on_air.pop(stream, None)
+        if on_air.tries >= _MAX_TRIES or stream.state is StreamState.ENDED:
+            on_air.delivery.end()
+            self._channels[stream.key].over(on_air.delivery, self.now_ns())
+            return
+        on_air.delivery.abandon()
+        # What made it fail may still be in the packet log: begin behind it.
+        self._begin(stream, tries=on_air.tries + 1, position=stream.packets.end)
+
+    def _supply(self, stream: StreamKey) -> Supply | None:
+        delivery = self.delivery(stream)
+        if delivery is None:
+            return None
+        window = delivery.window
+        return Supply(
+            total_bytes=window.total_bytes,
+            bit_rate=0 if window.ended else window.last_bit_rate,
+            target_duration_s=window.target_duration_s,
+        )
+
+    def _viewer_left(self, viewer: Viewer, reason: str | None) -> None:
+        for path in viewer.paths:
+            self.entries.pop(path, None)
+        channel = self._channels.get(viewer.session.stream)
+        if channel is None or not viewer.paths:
+            return
+        viewer.paths.clear()
+        channel.viewers -= 1
+        if reason is not None:
+            channel.expel(viewer, problem(403, reason))
+
+    def _channel(self, stream: StreamKey) -> Channel:
+        channel = self._channels.get(stream)
+        if channel is None or channel.delivery is None:
+            raise NotFoundError(f"{stream} is not live")
+        return channel
+
+    def _new_channel(self, stream: StreamKey) -> Channel:
+        channel = Channel(
+            stream,
+            settings=self.settings,
+            parking=self.parking,
+            slicer=self._slicer,
+            ts=self._ts,
+        )
+        self._channels[stream] = channel
+        if not self.settings.sessions:
+            for form in Form:
+                entry = PlaylistEntry(channel, form, None, self.stats, self.now_ns)
+                self.entries[_open_path(stream, form)] = entry
+        return channel
+
+    def _drop_channel(self, stream: StreamKey) -> None:
+        del self._channels[stream]
+        for form in Form:
+            self.entries.pop(_open_path(stream, form), None)
+
+    def _wall_s(self) -> int:
+        return self._wall_ns() // 1_000_000_000
+
+
+def _open_path(stream: StreamKey, form: Form) -> bytes:
+    return f"/{stream}/{form.open_playlist_name}".encode()

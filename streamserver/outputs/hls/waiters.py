@@ -1,0 +1,107 @@
+"""Requests that wait: parked until media comes, the deadline passes, or the client goes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from streamserver.outputs.hls.replies import Reply, problem
+from streamserver.outputs.hls.settings import HlsStats
+
+__all__ = ["Counted", "Parking", "Waiter", "hand_out"]
+
+_FULL: Final = problem(503, "too many requests are waiting already", retry_after_s=1)
+
+
+class Counted:
+    """Somebody whose waiting requests are counted: a viewer."""
+
+    __slots__ = ("parked",)
+
+    def __init__(self) -> None:
+        self.parked = 0
+
+
+class Waiter:
+    """One parked request. The connection gives a function that takes the answer's bytes."""
+
+    __slots__ = ("_parking", "_resume", "deadline_ns", "gzip", "msn", "owner", "part")
+
+    def __init__(
+        self, parking: "Parking", owner: Counted | None, deadline_ns: int, msn: int, part: int
+    ) -> None:
+        """``part`` is -1 where the whole segment is waited for."""
+        self.msn = msn
+        self.part = part
+        self.deadline_ns = deadline_ns
+        self.owner = owner
+        self.gzip = False
+        self._parking: Parking | None = parking
+        self._resume: Callable[[Reply], None] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is still wanted."""
+        return self._parking is not None
+
+    def park(self, resume: Callable[[bytes], None]) -> None:
+        """Has ``resume`` called with a complete HTTP message, once; call this at once."""
+        self._resume = lambda reply: resume(reply.wire_gzip if self.gzip else reply.wire)
+
+    def park_reply(self, resume: Callable[[Reply], None]) -> None:
+        """The same for servers that write their own heads."""
+        self._resume = resume
+
+    def cancel(self) -> None:
+        """The client is gone; nothing will be resumed."""
+        self._leave()
+
+    def finish(self, reply: Reply) -> None:
+        """Answers, unless the client is gone."""
+        resume = self._resume
+        if self._leave() and resume is not None:
+            resume(reply)
+
+    def _leave(self) -> bool:
+        parking = self._parking
+        if parking is None:
+            return False
+        self._parking = self._resume = None
+        parking.stats.parked -= 1
+        if self.owner is not None:
+            self.owner.parked -= 1
+        return True
+
+
+class Parking:
+    """How many requests may wait, over all streams and for one viewer."""
+
+    __slots__ = ("max_parked", "max_per_owner", "stats")
+
+    def __init__(self, stats: HlsStats, *, max_parked: int, max_per_owner: int) -> None:
+        self.stats = stats
+        self.max_parked = max_parked
+        self.max_per_owner = max_per_owner
+
+    def enter(
+        self, owner: Counted | None, deadline_ns: int, *, msn: int = -1, part: int = -1
+    ) -> Waiter | Reply:
+        """A place to wait until ``deadline_ns``, or the refusal when there is none left."""
+        stats = self.stats
+        if stats.parked >= self.max_parked or (
+            owner is not None and owner.parked >= self.max_per_owner
+        ):
+            stats.refused += 1
+            return _FULL
+        stats.parked += 1
+        if owner is not None:
+            owner.parked += 1
+        return Waiter(self, owner, deadline_ns, msn, part)
+
+
+def hand_out(waiters: Iterable[Waiter], reply: Reply, stats: HlsStats) -> Iterator[None]:
+    """A job for the slicer: each step resumes one waiter."""
+    for waiter in waiters:
+        try:
+            waiter.finish(reply)
+        except Exception:  # A dead connection must not cost the others their answer.
+            stats.lost_answers += 1
+        yield
