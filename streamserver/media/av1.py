@@ -14,10 +14,16 @@ from streamserver.media.errors import DamagedFrameError
 from streamserver.media.track import VIDEO_CLOCK, Codec, Colour, Track
 
 __all__ = [
+    "OBU_FRAME",
+    "OBU_FRAME_HEADER",
+    "OBU_PADDING",
+    "OBU_SEQUENCE_HEADER",
+    "OBU_TEMPORAL_DELIMITER",
     "Obu",
     "SequenceHeader",
     "build_av1c",
     "is_shown_key_frame",
+    "parse_obu",
     "parse_sequence_header",
     "sequence_header_of",
     "split_obus",
@@ -28,7 +34,6 @@ OBU_SEQUENCE_HEADER: Final = 1
 OBU_TEMPORAL_DELIMITER: Final = 2
 OBU_FRAME_HEADER: Final = 3
 OBU_FRAME: Final = 6
-OBU_REDUNDANT_FRAME_HEADER: Final = 7
 OBU_PADDING: Final = 15
 
 _MAX_OBUS: Final = 1024

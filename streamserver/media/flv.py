@@ -157,6 +157,11 @@ TagItem = (
 )
 """What a tag body holds."""
 
+_FRAME_TYPES: Final = tuple(
+    FrameType(number) if 1 <= number <= 5 else FrameType.INTER for number in range(8)
+)
+"""By number; 0, 6 and 7 are reserved, but a frame is a frame: its bitstream tells the rest."""
+
 _LEGACY_VIDEO: Final = {7: Codec.H264, 12: Codec.H265, 13: Codec.AV1}
 """CodecID; 12 and 13 are what Chinese networks use, with the five bytes of AVC."""
 
@@ -238,15 +243,16 @@ def parse_video(body: bytes) -> tuple[TagItem, ...]:
     """What a video message holds. Raises `DamagedFrameError`."""
     if not body:
         return (_EMPTY,)
-    if body[0] & 0x80:
+    first = body[0]
+    if first & 0x80:
         return _parse_video_ex(body)
     # E.4.3.1: frame type and codec, then for AVC a packet type and a composition time.
-    codec = _LEGACY_VIDEO.get(body[0] & 0x0F)
-    frame_type = _frame_type(body[0] >> 4)
+    codec = _LEGACY_VIDEO.get(first & 0x0F)
+    frame_type = _FRAME_TYPES[first >> 4]
     if frame_type is FrameType.COMMAND:
         return (Ignored("seek command"),)
     if codec is None:
-        name = _LEGACY_VIDEO_NAMES.get(body[0] & 0x0F, "of an unknown number")
+        name = _LEGACY_VIDEO_NAMES.get(first & 0x0F, "of an unknown number")
         return (Ignored(f"codec {name} is not supported"),)
     if len(body) < 5:
         raise DamagedFrameError("the video message ends too early")
@@ -293,7 +299,7 @@ class _Ex(NamedTuple):
 
 def _parse_video_ex(body: bytes) -> tuple[TagItem, ...]:
     packet_type, position, nanos = _read_mod_ex(body, body[0] & 0x0F)
-    frame_type = _frame_type(body[0] >> 4 & 7)
+    frame_type = _FRAME_TYPES[body[0] >> 4 & 7]
     # E-RTMP ExVideoTagHeader: a command has no body, but metadata is metadata with any frame type
     # (FFmpeg sends it as 0xD4).
     if frame_type is FrameType.COMMAND and packet_type != _VideoPacket.METADATA:
@@ -428,11 +434,6 @@ def _channel_config(codec: Codec, data: bytes) -> TagItem:
 def _unsupported(four_cc: bytes) -> Ignored:
     name = four_cc.decode() if four_cc in _KNOWN_FOUR_CC else "of an unknown name"
     return Ignored(f"codec {name} is not supported")
-
-
-def _frame_type(number: int) -> FrameType:
-    # 0, 6 and 7 are reserved; a frame is a frame, its bitstream tells the rest.
-    return FrameType(number) if 1 <= number <= 5 else FrameType.INTER
 
 
 def _byte(body: bytes, position: int) -> int:

@@ -23,15 +23,24 @@ from streamserver.media.nal import (
 from streamserver.media.track import VIDEO_CLOCK, Codec, Colour, Track
 
 __all__ = [
+    "CHROMA_FORMATS",
+    "NAL_AUD",
+    "NAL_IDR",
+    "NAL_PPS",
+    "NAL_SEI",
+    "NAL_SPS",
+    "NAL_SPS_EXT",
     "AvcConfig",
     "Sps",
+    "Vui",
     "nal_type",
     "parse_sps",
+    "plausible_rate",
+    "read_colour",
     "recovery_frames",
     "track_from_avcc",
 ]
 
-NAL_SLICE: Final = 1
 NAL_IDR: Final = 5
 NAL_SEI: Final = 6
 NAL_SPS: Final = 7
@@ -427,7 +436,7 @@ def track_from_avcc(config: bytes, epoch: int = 0) -> Track:
         clock_rate=VIDEO_CLOCK,
         config=config,
         epoch=epoch,
-        codec_string=f"avc1.{config[1:4].hex().upper()}",
+        codec_string=f"avc1.{avc.sps[0][1:4].hex().upper()}",
         profile=sps.profile,
         width=sps.width,
         height=sps.height,

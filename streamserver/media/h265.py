@@ -23,6 +23,12 @@ from streamserver.media.nal import (
 from streamserver.media.track import VIDEO_CLOCK, Codec, Colour, Track
 
 __all__ = [
+    "NAL_AUD",
+    "NAL_BLA_W_LP",
+    "NAL_CRA",
+    "NAL_PPS",
+    "NAL_SPS",
+    "NAL_VPS",
     "HevcConfig",
     "Profile",
     "Sps",

@@ -114,7 +114,9 @@ class Timeline:
         ``wire_ms`` is the 32-bit decoding time of the message, ``received_ns`` its arrival on a
         monotonic clock.
         """
-        lane = self._lanes.setdefault(kind, _Lane())
+        lane = self._lanes.get(kind)
+        if lane is None:
+            lane = self._lanes[kind] = _Lane()
         if self._origin_ns is None:
             self._origin_ns = received_ns
             time, new_epoch = wire_ms, False
@@ -124,7 +126,9 @@ class Timeline:
             self._continue(time, received_ns)
         else:
             time = self._newest + self._step_of(wire_ms)
-            if self._is_leftover(lane, time, received_ns):
+            # A track that has jumped does not go back, and its packets come in order.
+            may_be_old = self._old is not None and lane.wire is None
+            if may_be_old and self._is_leftover(lane, time, received_ns):
                 self.dropped += 1
                 return None
             new_epoch = self._is_jump(lane, time)
@@ -162,8 +166,7 @@ class Timeline:
 
     def _is_leftover(self, lane: _Lane, time: int, received_ns: int) -> bool:
         """Whether a packet still follows the clock from before the last jump."""
-        # A track that has jumped does not go back, and its packets come in order.
-        if self._old is None or lane.wire is not None:
+        if self._old is None:
             return False
         window = _OLD_DOMAIN_MS * 1_000_000
         # Either clock can turn out to be dead: the old one, or a single wrong stamp was the new.

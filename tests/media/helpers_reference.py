@@ -16,7 +16,7 @@ from streamserver.media.flv import (
     parse_audio,
     parse_video,
 )
-from streamserver.media.track import Kind
+from streamserver.media.track import Codec, Kind
 from tests.media_factory import encode, tags
 
 
@@ -26,7 +26,10 @@ class Sample:
 
     flv: bytes
     config: bytes
-    context: Any
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
 
 
 @cache
@@ -57,14 +60,15 @@ def _sample(data: bytes, kind: Kind) -> Sample:
     config = configs[0] if configs else b""
     with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams[0]
+        # Numbers only leave this block: PyAV's objects do not outlive their container.
         if kind is Kind.VIDEO:
-            # Decoding one frame settles what headers leave open.
-            next(iter(container.decode(stream)))
-            return Sample(data, config, stream.codec_context)
+            picture: Any = next(iter(container.decode(stream)))
+            return Sample(data, config, width=picture.width, height=picture.height)
+    if configs and isinstance(items[0], AudioConfig) and items[0].codec is Codec.AAC:
         # A decoder of its own: the FLV header's idea of rate and channels is not meant here.
-        context: Any = av.CodecContext.create(stream.codec_context.name, "r")
-    if context.name == "aac":
+        context: Any = av.CodecContext.create("aac", "r")
         context.extradata = config
-        for frame in frames:
-            context.decode(av.Packet(frame))
-    return Sample(data, config, context)
+        sound = next(out for frame in frames for out in context.decode(av.Packet(frame)))
+        channels = sound.layout.nb_channels
+        return Sample(data, config, sample_rate=sound.sample_rate, channels=channels)
+    return Sample(data, config)

@@ -25,8 +25,8 @@ def _asc(text: str) -> bytes:
 def test_rate_and_channels_are_what_ffmpeg_says(rate, layout, channels):
     sample = audio_sample("aac", rate, layout)
     track = track_from_asc(sample.config)
-    assert track.sample_rate == track.clock_rate == sample.context.sample_rate == rate
-    assert track.channels == sample.context.layout.nb_channels == channels
+    assert track.sample_rate == track.clock_rate == sample.sample_rate == rate
+    assert track.channels == sample.channels == channels
     assert (track.codec_string, track.profile) == ("mp4a.40.2", "LC")
     assert track.config == sample.config
 

@@ -28,7 +28,7 @@ from tests.media.helpers_reference import video_sample
 def test_size_and_samples_are_what_ffmpeg_says(pix_fmt, width, height, depth):
     sample = video_sample("libsvtav1", pix_fmt, width, height)
     track = track_from_av1c(sample.config)
-    assert (track.width, track.height) == (sample.context.width, sample.context.height)
+    assert (track.width, track.height) == (sample.width, sample.height)
     assert (track.width, track.height) == (width, height)
     assert (track.bit_depth, track.chroma_format, track.profile) == (depth, "4:2:0", "Main")
     assert track.codec_string == f"av01.0.{sample.config[1] & 31:02d}M.{depth:02d}"

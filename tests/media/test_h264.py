@@ -39,7 +39,7 @@ def _track(sample) -> Track:
 def test_size_and_samples_are_what_ffmpeg_says(pix_fmt, width, height, chroma, depth):
     sample = video_sample("libx264", pix_fmt, width, height)
     track = _track(sample)
-    assert (track.width, track.height) == (sample.context.width, sample.context.height)
+    assert (track.width, track.height) == (sample.width, sample.height)
     assert (track.width, track.height) == (width, height)
     assert (track.chroma_format, track.bit_depth) == (chroma, depth)
     assert track.frame_rate == 25

@@ -26,7 +26,7 @@ from tests.media.helpers_reference import video_sample
 def test_size_and_samples_are_what_ffmpeg_says(pix_fmt, width, height, chroma, depth, profile):
     sample = video_sample("libx265", pix_fmt, width, height)
     track = track_from_hvcc(sample.config)
-    assert (track.width, track.height) == (sample.context.width, sample.context.height)
+    assert (track.width, track.height) == (sample.width, sample.height)
     assert (track.width, track.height) == (width, height)
     assert (track.chroma_format, track.bit_depth, track.profile) == (chroma, depth, profile)
     assert track.frame_rate == 25
