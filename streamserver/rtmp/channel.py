@@ -82,7 +82,9 @@ class Channel:
             )
         )
         self._encoder = ChunkEncoder()
+        self._handshake_out = bytearray()
         self._out = bytearray()
+        """Chunks; they wait for the end of the handshake."""
         self._max_headers = settings.max_headers_per_s
         self._headers_left = 0
         self._second_ends_ns = -_NEVER
@@ -91,7 +93,7 @@ class Channel:
         self._acked = 0
         self._announced_window: int | None = None
         if isinstance(handshake, ClientHandshake):
-            self._out += handshake.bytes_to_send()
+            self._handshake_out += handshake.bytes_to_send()
 
     @property
     def in_handshake(self) -> bool:
@@ -108,7 +110,7 @@ class Channel:
         self.bytes_received += len(data)
         if self._handshake is not None:
             answer, rest = self._handshake.receive(data)
-            self._out += answer
+            self._handshake_out += answer
             if rest is None:
                 return
             self._handshake = None
@@ -133,10 +135,13 @@ class Channel:
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""
-        if not self._out:
-            return b""
-        data = bytes(self._out)
-        self._out.clear()
+        data = b""
+        if self._handshake_out:
+            data = bytes(self._handshake_out)
+            self._handshake_out.clear()
+        if self._out and self._handshake is None:
+            data += self._out
+            self._out.clear()
         self.bytes_sent += len(data)
         return data
 

@@ -46,7 +46,7 @@ def bodies(data: bytes) -> list[bytes]:
     return answers[0]
 
 
-# ---- 3.1 and 3.2: headers -----------------------------------------------------------------
+# ---- 3.1 and 3.2: headers -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("csid", [2, 3, 63, 64, 319, 320, 65599])
@@ -147,7 +147,7 @@ def test_messages_on_two_chunk_streams_may_interleave():
     assert bodies(data) == [audio, video]
 
 
-# ---- 3.3: time ------------------------------------------------------------------------------
+# ---- 3.3: time ----------------------------------------------------------------------------------
 
 
 def test_timestamps_wrap_at_32_bits():
@@ -211,7 +211,7 @@ def test_a_header_without_extended_timestamp_ends_its_repetition():
     assert bodies(data) == [b"a", body]
 
 
-# ---- 3.4 and 3.5: chunk sizes ----------------------------------------------------------------
+# ---- 3.4 and 3.5: chunk sizes -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 100, 127, 128, 4096, 65536, 0x7FFFFFFF])
@@ -265,7 +265,7 @@ def test_a_run_that_another_stream_interrupts_is_read_to_the_same_bytes():
     assert bodies(b"".join(pieces)) == [audio, audio, audio, video]
 
 
-# ---- bounds ----------------------------------------------------------------------------------
+# ---- bounds -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_run_of_tiny_chunks_may_be_interrupted_again_and_again():
     assert messages[-2].body == b"x" * (1 + 3 * count)
 
 
-# ---- any split, any interleaving --------------------------------------------------------------
+# ---- any split, any interleaving ----------------------------------------------------------------
 
 
 @st.composite
@@ -393,7 +393,7 @@ def test_any_interleaving_at_any_split_gives_the_same_messages(conversation, cut
         assert [(m.timestamp, m.body) for m in found] == [(t, b) for _, t, b in expected]
 
 
-# ---- the encoder -------------------------------------------------------------------------------
+# ---- the encoder --------------------------------------------------------------------------------
 
 MESSAGES = st.builds(
     Message,
@@ -451,7 +451,7 @@ def test_a_message_of_16_mb_cannot_be_encoded():
         ChunkEncoder().encode(Message(VIDEO, 0, 1, bytes(1 << 24)), 6)
 
 
-# ---- nothing but RemoteProtocolError -----------------------------------------------------------
+# ---- nothing but RemoteProtocolError ------------------------------------------------------------
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))

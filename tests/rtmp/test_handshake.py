@@ -84,8 +84,7 @@ def test_client_and_server_understand_each_other(size):
         ends.append(behind)
     assert ends[-1] == b""
     assert to_server == to_client[1:1537]
-    for piece in split(to_server, size):
-        ends.append(server.receive(piece)[1])
+    ends += [server.receive(piece)[1] for piece in split(to_server, size)]
     assert ends[-1] == b""
 
 
