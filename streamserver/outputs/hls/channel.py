@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from streamserver.hub.slicer import Slicer
 from streamserver.names import StreamKey
@@ -14,6 +15,10 @@ from streamserver.outputs.hls.viewers import Viewer
 from streamserver.outputs.hls.waiters import Parking, Waiter
 
 __all__ = ["Channel", "PlaylistEntry", "TsMaker"]
+
+
+_MAX_PAST: Final = 2
+"""Broadcasts that linger: a publisher that comes and goes shall not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class Channel:
             self._mark_over(self._shown, now_ns)
             self._past.append(self._shown)
             self._shown = None
+        while len(self._past) > _MAX_PAST:
+            self._past.pop(0).clear()
 
     def over(self, delivery: HlsDelivery, now_ns: int) -> None:
         """A broadcast has ended; it stays until something new comes, or for its linger."""

@@ -1,6 +1,7 @@
 """The text of playlists (RFC 8216bis-22 section 4, low latency in 4.4.3.7, 4.4.4.9 and 4.4.5.3)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,6 +12,15 @@ __all__ = ["LowLatencyPlaylist", "multivariant", "plain_playlist"]
 
 _VIDEO_RANGES: Final = {16: "PQ", 18: "HLG"}
 """VIDEO-RANGE by transfer characteristics; all others are SDR, the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The text of a complete segment, which never changes."""
+
+    date: str
+    parts: str
+    whole: str
 
 
 class LowLatencyPlaylist:
@@ -24,30 +34,33 @@ class LowLatencyPlaylist:
         self._window = window
         self._wall_origin_ms = wall_origin_ms
         self._prefix = prefix
-        self._closed_key: tuple[int, int, int] | None = None
+        self._closed_key: tuple[int, int, int, bool] | None = None
         self._closed = ""
-        self._all_independent = False
+        self._told: dict[int, _Told] = {}
         self._growing: Segment | None = None
         self._growing_tags: list[str] = []
 
     def render(self) -> str:
         """The playlist as of now; the window must be ready."""
         window = self._window
-        key = (window.listed[0].msn, window.listed[-1].msn, self._first_with_parts())
+        current = window.current
+        key = (
+            window.listed[0].msn,
+            window.listed[-1].msn,
+            self._first_with_parts(),
+            current is None or current.independent,
+        )
         if key != self._closed_key:
             self._closed = self._render_closed(key[2])
             self._closed_key = key
-        current = window.current
         if current is not self._growing:
             self._begin_growing(current)
         tags = self._growing_tags
         if current is not None:
             # The list begins with what stands before the first part.
-            tags.extend(self._part_tag(part) for part in current.parts[len(tags) - 1 :])
-        independent = self._all_independent and (current is None or current.independent)
+            tags.extend([self._part_tag(part) for part in current.parts[len(tags) - 1 :]])
         return "".join(
             (
-                self._head(independent=independent),
                 self._closed,
                 *tags,
                 # Nothing comes after the end; before it, exactly one hint (4.4.5.3).
@@ -86,30 +99,49 @@ class LowLatencyPlaylist:
         )
 
     def _render_closed(self, first_with_parts: int) -> str:
-        texts = []
+        """The head and the complete segments."""
+        current = self._window.current
+        listed = [*self._window.listed, *([current] if current else [])]
+        texts = [self._head(independent=all(segment.independent for segment in listed))]
         before: Segment | None = None
         for segment in self._window.listed:
-            texts.append(self._lead(segment, before))
+            told = self._told.get(segment.msn) or self._tell(segment)
+            texts.append(self._lead(segment, before, told.date))
             if segment.msn >= first_with_parts:
-                texts.extend(self._part_tag(part) for part in segment.parts)
-            texts.append(f"#EXTINF:{_ticks(segment.duration)},\n{self._prefix}{segment.uri}\n")
+                texts.append(told.parts)
+            texts.append(told.whole)
             before = segment
-        self._all_independent = all(segment.independent for segment in self._window.listed)
+        while next(iter(self._told)) < self._window.listed[0].msn:
+            del self._told[next(iter(self._told))]
         return "".join(texts)
+
+    def _tell(self, segment: Segment) -> "_Told":
+        """Keeps the text of a complete segment; the tags of its parts are mostly there already."""
+        if segment is self._growing:
+            done = self._growing_tags[1:]
+            done.extend([self._part_tag(part) for part in segment.parts[len(done) :]])
+        else:
+            done = [self._part_tag(part) for part in segment.parts]
+        told = self._told[segment.msn] = _Told(
+            date=_date(self._wall_origin_ms + segment.start_ms),
+            parts="".join(done),
+            whole=f"#EXTINF:{_ticks(segment.duration)},\n{self._prefix}{segment.uri}\n",
+        )
+        return told
 
     def _begin_growing(self, current: Segment | None) -> None:
         self._growing = current
-        self._growing_tags = (
-            [] if current is None else [self._lead(current, self._window.listed[-1])]
-        )
+        self._growing_tags = []
+        if current is not None:
+            date = _date(self._wall_origin_ms + current.start_ms)
+            self._growing_tags.append(self._lead(current, self._window.listed[-1], date))
 
-    def _lead(self, segment: Segment, before: Segment | None) -> str:
+    def _lead(self, segment: Segment, before: Segment | None, date: str) -> str:
         """What stands before the first part of a segment, and applies to its parts too."""
-        lines = ["#EXT-X-DISCONTINUITY\n"] if segment.discontinuity else []
+        lead = "#EXT-X-DISCONTINUITY\n" if segment.discontinuity else ""
         if before is None or before.init is not segment.init:
-            lines.append(f'#EXT-X-MAP:URI="{self._prefix}{segment.init.uri}"\n')
-        lines.append(_date(self._wall_origin_ms + segment.start_ms))
-        return "".join(lines)
+            lead += f'#EXT-X-MAP:URI="{self._prefix}{segment.init.uri}"\n'
+        return lead + date
 
     def _part_tag(self, part: NamedPart) -> str:
         independent = ",INDEPENDENT=YES" if part.independent else ""

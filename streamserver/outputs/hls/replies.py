@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -150,24 +151,38 @@ class Reply:
 
     def header_items(self, *, gzip: bool) -> tuple[tuple[str, str], ...]:
         """Every header but Content-Length, for servers that write their own heads."""
-        items = [
-            ("Content-Type", self.content_type),
-            ("Cache-Control", self.cache_control),
-            *_MEDIA_HEADERS,
-        ]
-        if self.status == HTTPStatus.OK:
-            items.append(("Accept-Ranges", "bytes"))
-        if self.compress:
-            items.append(("Vary", "Accept-Encoding"))
-            if gzip:
-                items.append(("Content-Encoding", "gzip"))
-        return (*items, *self.headers)
+        ok = self.status == HTTPStatus.OK
+        fixed = _fixed_items(
+            ok, self.content_type, self.cache_control, self.compress, gzip and self.compress
+        )
+        return fixed + self.headers
 
     def _head(self, size: int, *, gzip: bool) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.header_items(gzip=gzip)]
-        lines.append(f"Content-Length: {size}\r\n\r\n")
-        return "\r\n".join(lines).encode("latin-1")
+        lines = _head_lines(self.status, self.header_items(gzip=gzip))
+        return b"%sContent-Length: %d\r\n\r\n" % (lines, size)
+
+
+@lru_cache(maxsize=64)
+def _fixed_items(
+    ok: bool, content_type: str, cache_control: str, varies: bool, gzip: bool
+) -> tuple[tuple[str, str], ...]:
+    """A pure function with few answers, asked once per part of every stream."""
+    items = [("Content-Type", content_type), ("Cache-Control", cache_control), *_MEDIA_HEADERS]
+    if ok:
+        items.append(("Accept-Ranges", "bytes"))
+    if varies:
+        items.append(("Vary", "Accept-Encoding"))
+    if gzip:
+        items.append(("Content-Encoding", "gzip"))
+    return tuple(items)
+
+
+@lru_cache(maxsize=64)
+def _head_lines(status: int, items: tuple[tuple[str, str], ...]) -> bytes:
+    """Likewise: all of a head that does not depend on the body."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in items]
+    return "".join(lines).encode("latin-1")
 
 
 def problem(

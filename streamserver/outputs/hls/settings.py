@@ -14,7 +14,8 @@ class HlsSettings:
     durations are always listed."""
 
     window_bytes: int = 64 * 1024 * 1024
-    """Bytes of media that one broadcast may hold; beyond it the window is shortened."""
+    """Bytes that the complete segments of one broadcast may take, as parts and as whole segments;
+    beyond it the window is shortened. MPEG-TS, while somebody plays it, adds half as much."""
 
     sessions: bool = True
     """Whether viewers get a signed session in their URLs; without, all is cacheable."""

@@ -13,7 +13,7 @@ from streamserver.outputs.hls.settings import HlsSettings, HlsStats
 from streamserver.outputs.hls.tokens import VerifiedId
 from streamserver.outputs.hls.waiters import Counted
 
-__all__ = ["ClientInfo", "HlsViewers", "Viewer", "presence_ns"]
+__all__ = ["ClientInfo", "HlsViewers", "Supply", "Viewer", "presence_ns"]
 
 _MAX_KICKED: Final = 10_000
 """Sessions remembered as kicked; the oldest is forgotten, which only lets it in again."""
@@ -81,7 +81,7 @@ class HlsViewers:
     plays for days is not interrupted. One that left must have a valid id to come back.
 
     Media is shared and carries no session, so ``bytes_sent`` is an estimate: the media that the
-    stream made while the viewer was present. What one kicked is remembered until its id expires.
+    stream made while the viewer was present. A kicked id is remembered until it expires.
     """
 
     def __init__(

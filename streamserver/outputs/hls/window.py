@@ -101,15 +101,18 @@ class Segment:
     parts_gone: bool = False
     """Whether its parts are no longer to be had."""
 
-    def join(self) -> bytes:
-        """The whole segment; copies."""
-        return b"".join([part.reply.payload for part in self.parts])
+    def whole(self) -> bytes:
+        """Joins the segment for `reply`, which keeps it from then on."""
+        joined = self.media()
+        if self.parts_gone:
+            self.parts.clear()
+        return joined
 
     def media(self) -> bytes:
-        """The whole segment for our own use: joined, but not kept where nobody asked for it."""
+        """A copy of the whole segment, not kept where nobody asked for it."""
         if self.reply is not None and self.reply.is_built:
             return self.reply.body
-        return self.join()
+        return b"".join([part.reply.payload for part in self.parts])
 
     @property
     def held_bytes(self) -> int:
@@ -260,7 +263,7 @@ class HlsWindow:
     def _complete(self, segment: Segment) -> None:
         segment.end = self.end
         segment.uri = f"{self.token}/{segment.msn}.m4s"
-        segment.reply = Reply(200, MP4, IMMUTABLE, segment.join)
+        segment.reply = Reply(200, MP4, IMMUTABLE, segment.whole)
         self._directory.publish(segment.uri, segment.reply)
         self.current = None
         self.listed.append(segment)
@@ -314,12 +317,17 @@ class HlsWindow:
         self._drop_inits()
 
     def _shrink(self) -> None:
-        """The bound of bytes wins over the lengths above; the newest segment always stays."""
-        while self.held_bytes > self._settings.window_bytes:
+        """The bound of bytes wins over the lengths above; the newest segment always stays.
+
+        Every segment may be held twice, as parts and joined, whenever somebody asks for it.
+        """
+        size = sum(segment.size for segment in (*self._retired, *self.listed))
+        while 2 * size > self._settings.window_bytes:
             if not self._retired:
                 if len(self.listed) < 2:
                     return
                 self._retire()
+            size -= self._retired[0].size
             self._forget()
             self._stats.shrunk += 1
 

@@ -265,7 +265,12 @@ class OutputRig:
     def make(self) -> Maker:
         return self.feeds[-1].make
 
-    def start(self, key: StreamKey = KEY) -> Stream:
+    def fetch(self, uri: str) -> Reply | None:
+        """What a URI in the media playlist leads to."""
+        entry = self.output.entries.get(f"/{KEY}/{uri.removeprefix('../../')}".encode())
+        return entry if isinstance(entry, Reply) else None
+
+    def start(self, key: StreamKey = KEY, tracks: tuple[Track, ...] | None = None) -> Stream:
         stream = Stream(
             key=key,
             session_id="b1",
@@ -274,7 +279,7 @@ class OutputRig:
             wall_origin_ns=self.clock.wall_ns(),
             origin_ns=self.clock.monotonic_ns(),
         )
-        stream.begin_epoch(tracks_of(0))
+        stream.begin_epoch(tracks or tracks_of(0))
         stream.state = StreamState.LIVE
         self.output.stream_started(stream)
         return stream

@@ -209,3 +209,10 @@ async def test_a_channel_is_kept_while_somebody_uses_it(viewers):
     rig.live(segments=1)
     for path in paths:
         assert isinstance(rig.fast(path), bytes)
+
+
+async def test_a_publisher_that_comes_and_goes_does_not_fill_the_memory():
+    rig = OutputRig()
+    for _ in range(10):
+        rig.end(rig.live(segments=1))
+    assert rig.output.held_bytes == 3 * 6_000

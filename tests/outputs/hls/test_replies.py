@@ -1,6 +1,9 @@
 import gzip
 import json
 
+import pytest
+
+from streamserver.endpoints.http.media import render
 from streamserver.errors import LimitError, NotFoundError
 from streamserver.outputs.hls.replies import (
     IMMUTABLE,
@@ -17,6 +20,21 @@ def split(wire: bytes) -> tuple[str, dict[str, str], bytes]:
     head, _, body = wire.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     return first, dict(line.split(": ", 1) for line in lines), body
+
+
+@pytest.mark.parametrize("gzip_accepted", [False, True])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, MP4, IMMUTABLE, b"media"),
+        Reply(200, PLAYLIST, NO_CACHE, b"#EXTM3U\n" * 50, compress=True),
+        problem(404, "nothing there"),
+    ],
+)
+def test_the_ready_message_says_what_the_application_would_say(reply, gzip_accepted):
+    """The front sends the one, aiohttp the other, for the same URL."""
+    ours = split(reply.wire_gzip if gzip_accepted else reply.wire)
+    assert ours == split(render(reply, gzip=gzip_accepted))
 
 
 def test_media_is_a_complete_immutable_message():

@@ -51,7 +51,7 @@ def test_very_short_segments_do_not_pile_up():
 
 
 def test_the_bound_of_bytes_wins_and_is_counted():
-    rig = DeliveryRig(HlsSettings(window_bytes=20_000))
+    rig = DeliveryRig(HlsSettings(window_bytes=40_000))
     rig.ready(segments=8)
     assert rig.delivery.window.held_bytes <= 20_000
     assert rig.stats.shrunk > 0
@@ -87,6 +87,7 @@ def test_parts_leave_memory_once_the_whole_was_joined_and_they_are_out_of_reach(
         rig.make.segment()
     rig.run()
     assert not segment.parts
+    assert segment.held_bytes == segment.size
     assert segment.reply.body.startswith(b"%d.0;" % FIRST_MSN)
 
 
@@ -99,6 +100,8 @@ def test_parts_that_are_out_of_reach_still_make_the_whole_segment():
     whole = rig.fetch(read.segments[0].uri)
     assert whole is not None
     assert len(whole.body) == 6_000
+    oldest = rig.delivery.window.listed[0]
+    assert oldest.held_bytes == oldest.size
 
 
 def test_items_that_do_not_follow_each_other_are_a_bug_of_ours():
