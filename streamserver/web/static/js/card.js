@@ -4,8 +4,9 @@ import { setText, show } from "./dom.js";
 import { bitRate, codecName, duration, frameRate, joined, viewerWord } from "./format.js";
 import { segment } from "./stream-name.js";
 
-const HISTORY = 60;
+const HISTORY = 30;
 const PROTOCOLS = { hls: "HLS", whep: "WebRTC", rtmp: "RTMP", flv: "FLV" };
+const SEVERITIES = { info: "Note", warning: "Warning", error: "Fault" };
 const STATES = { live: "Live", interrupted: "Interrupted", idle: "Idle" };
 
 export class Card {
@@ -86,7 +87,7 @@ export class Card {
   #updateHealth(health) {
     const list = this.#fields.health;
     show(list, health.length > 0);
-    const wanted = health.map((entry) => `${entry.severity ?? "info"}: ${entry.message ?? entry.code}`);
+    const wanted = health.map((entry) => `${SEVERITIES[entry.severity] ?? "Note"}: ${entry.message ?? entry.code}`);
     const held = [...list.children].map((item) => item.textContent);
     if (wanted.length === held.length && wanted.every((text, i) => text === held[i])) return;
     list.replaceChildren(...health.map((entry, i) => {

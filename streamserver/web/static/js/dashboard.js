@@ -42,15 +42,16 @@ class Dashboard {
     // An answer that comes after a newer question is dropped.
     const turn = ++this.#polls;
     try {
-      const [streams, server] = await Promise.all([
-        this.#api.get(`streams?limit=${LIMIT}`),
-        this.#api.get("server"),
-      ]);
+      // One after the other: a token that is refused is refused once.
+      const streams = await this.#api.get(`streams?limit=${LIMIT}`);
+      const server = await this.#api.get("server");
       if (turn !== this.#polls) return;
       this.#showAll(streams?.items ?? [], server ?? {});
     } catch (error) {
       if (turn !== this.#polls) return;
       this.#showError(error);
+      // A stranger does not knock every two seconds.
+      if (error.denied) return;
     }
     // A hidden page asks nobody; it asks again when it is seen.
     if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), POLL_MS);

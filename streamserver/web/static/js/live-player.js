@@ -8,8 +8,14 @@ const TICK_MS = 250;
 const RETRY_FIRST_MS = 600;
 const RETRY_MAX_MS = 5000;
 const DENIED_RETRY_MS = 15_000;
-// No progress for this long although newer media is known: the source is loaded afresh.
+// No picture moves: from now on it is a stall, whatever the browser says.
+const STILL_MS = 1000;
+// No picture moves although newer media is known: after the first time the player jumps over what
+// may be a hole, after the second the source is loaded afresh.
+const HOLE_MS = 1500;
 const STUCK_MS = 6000;
+// No picture moves and nothing newer is known: the publisher is gone for now.
+const ABSENT_MS = 3000;
 // Further behind the player's own target than this: jump rather than play faster.
 const JUMP_BEHIND_S = 4;
 const JUMP_PAUSE_MS = 8000;
@@ -50,6 +56,7 @@ export class LivePlayer extends EventTarget {
   #jumpedAt = -Infinity;
   #position = -1;
   #progressAt = 0;
+  #newerSince = 0;
   #window = [];
 
   constructor(video, source) {
@@ -58,7 +65,10 @@ export class LivePlayer extends EventTarget {
     this.#source = source;
     const on = (name, handler) => video.addEventListener(name, handler);
     on("playing", () => this.#playing());
-    on("waiting", () => this.#starved());
+    on("waiting", () => {
+      // A jump of ours makes the element wait, too.
+      if (!video.seeking) this.#starved();
+    });
     on("pause", () => this.#paused());
     on("play", () => this.#resumed());
     on("ended", () => this.#again("waiting", "The stream has ended"));
@@ -135,7 +145,7 @@ export class LivePlayer extends EventTarget {
     this.#unload();
     this.#fresh = true;
     this.#position = -1;
-    this.#progressAt = performance.now();
+    this.#progressAt = this.#newerSince = performance.now();
     if (!window.Hls?.isSupported()) {
       this.#loadNative();
       return;
@@ -229,7 +239,7 @@ export class LivePlayer extends EventTarget {
   }
 
   #starved() {
-    if (this.state !== "playing" || this.#video.seeking) return;
+    if (this.state !== "playing") return;
     this.stalls += 1;
     this.#setState("buffering");
   }
@@ -256,17 +266,24 @@ export class LivePlayer extends EventTarget {
       const date = this.#dateShown();
       if (date !== null && this.state === "playing") this.#shownUntil = Math.max(this.#shownUntil, date);
     }
-    if (this.#hls && !paused && !this.#fresh) this.#watch(now);
+    if (paused) this.#progressAt = now;
+    else if (this.#hls && !this.#fresh) this.#watch(now);
     this.dispatchEvent(new Event("tick"));
   }
 
   #watch(now) {
-    const still = now - this.#progressAt;
     const details = this.#hls.latestLevelDetails;
-    const ahead = details ? details.edge - this.#video.currentTime : 0;
-    if (still > STUCK_MS && ahead * 1000 > STUCK_MS) {
+    const newer = details !== null && details.edge - this.#video.currentTime > 1;
+    const still = now - this.#progressAt;
+    if (still < TICK_MS * 2 || !newer) this.#newerSince = now;
+    // Browsers do not always say that they wait, after a seek above all.
+    if (still > STILL_MS) this.#starved();
+    const stuck = now - this.#newerSince;
+    if (stuck > STUCK_MS) {
       this.#again("waiting", "Starting over");
-    } else if (still > STUCK_MS / 2 && this.state === "buffering") {
+    } else if (stuck > HOLE_MS && now - this.#jumpedAt > HOLE_MS) {
+      this.#jump();
+    } else if (still > ABSENT_MS && !newer && this.state === "buffering") {
       this.#setState("buffering", "Waiting for the stream to come back");
     } else if (this.state === "playing" && !this.atLive && now - this.#jumpedAt > JUMP_PAUSE_MS) {
       this.#jump();
@@ -284,6 +301,8 @@ export class LivePlayer extends EventTarget {
     if (Number.isFinite(target) && target > this.#video.currentTime) {
       this.#jumpedAt = performance.now();
       this.#video.currentTime = target;
+      // Not progress: pictures have to move first.
+      this.#position = this.#video.currentTime;
     }
   }
 
