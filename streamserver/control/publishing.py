@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from streamserver.auth.chain import Chain
 from streamserver.auth.request import AccessRequest, Action, Decision
 from streamserver.clock import Clock
+from streamserver.control.playing import Decides
 from streamserver.errors import AccessDeniedError, InvalidNameError
 from streamserver.hub import sessions
 from streamserver.hub.registry import Lease, Registry
@@ -83,7 +83,7 @@ class Publishing:
         self,
         registry: Registry,
         table: SessionTable,
-        decider: Chain,
+        decider: Decides,
         clock: Clock,
         *,
         apps: tuple[str, ...] = (),
