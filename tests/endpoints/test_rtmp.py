@@ -9,6 +9,7 @@ from streamserver.auth import AccessRequest, Decision
 from streamserver.clock import SystemClock
 from streamserver.control.publishing import Publishing
 from streamserver.endpoints.rtmp import RtmpEndpoint, RtmpSettings
+from streamserver.hub.driver import Driver
 from streamserver.hub.registry import Registry, RegistrySettings, StreamListener
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.stream import LogBounds, Stream, StreamState
@@ -63,8 +64,8 @@ class Door:
         self.complaints: list[str] = []
         self.clients: list[RtmpClient] = []
         clock = SystemClock()
-        loop = asyncio.get_running_loop()
-        self.registry = Registry(clock, loop.call_soon, RegistrySettings(bounds=LogBounds()))
+        schedule = Driver(clock).schedule
+        self.registry = Registry(clock, schedule, RegistrySettings(bounds=LogBounds()))
         self.registry.add_listener(self.lives)
         self.endpoint = RtmpEndpoint(
             settings,
