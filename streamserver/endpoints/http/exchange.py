@@ -161,7 +161,12 @@ class Exchange(asyncio.Transport):
         return self._closed or self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the real transport knows: ``peername``, ``sslcontext``, ``socket`` and the like."""
+        """What the real transport knows, ``peername`` and ``sslcontext`` above all.
+
+        Not ``socket``: aiohttp would set options on it for each request that were set long ago.
+        """
+        if name == "socket":
+            return default
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
+import random
 import ssl
 
 import pytest
 from aiohttp import ClientSession, web
 
-from streamserver.endpoints.http.answers import problem_wire
 from streamserver.endpoints.http.exchange import Exchange, take_transport
 from streamserver.endpoints.http.listener import Mount
 from streamserver.errors import LocalProtocolError
@@ -86,6 +86,34 @@ async def test_pipelined_requests_are_answered_in_order():
         client.send(FAST_GET + plain + FAST_GET + post + FAST_GET + plain)
         bodies = [(await client.answer()).body for _ in range(6)]
         assert bodies == [b"playlist a", b"plain", b"playlist a", b"abc", b"playlist a", b"plain"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_mix_of_requests_cut_anywhere_is_answered_in_order(seed):
+    kinds = {
+        b"playlist a": FAST_GET,
+        b"part b": b"GET /hls/b HTTP/1.1\r\n" + BROWSER_HEADERS + b"\r\n",
+        b"slow x": b"GET /hls/x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"plain": b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"one two three": b"GET /chunks HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"abc": b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        b"defg": b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\ndef\r\n1\r\ng\r\n0\r\n\r\n",
+        b"ignored": b"POST /ignore HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345",
+        b"": b"GET /empty HTTP/1.1\r\nHost: x\r\n\r\n",
+    }
+    chance = random.Random(seed)
+    expected = chance.choices(list(kinds), k=60)
+    data = b"".join(kinds[body] for body in expected)
+    async with site() as it:
+        client = await it.connect()
+        while data:
+            step = chance.choice((1, 7, 60, 500))
+            client.send(data[:step])
+            data = data[step:]
+            await asyncio.sleep(0)
+        assert [(await client.answer()).body for _ in expected] == expected
+        assert it.stats.fast + it.stats.foreign == len(expected)
 
 
 async def test_requests_arrive_one_byte_at_a_time():
@@ -632,12 +660,6 @@ async def test_nothing_of_aiohttp_stays_with_an_idle_connection():
         front = next(iter(it.connections._fronts))
         assert front._exchange is None
         assert front._pending is None
-
-
-async def test_a_refusal_is_a_whole_answer():
-    wire = problem_wire(400, "Não.")
-    head, _, body = wire.partition(b"\r\n\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head
 
 
 async def test_tls_goes_through_the_same_front(tls_server: ssl.SSLContext, tls_client):
