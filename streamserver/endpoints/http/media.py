@@ -54,6 +54,10 @@ class Reply(Protocol):
     def gzip_body(self) -> bytes | None:
         """The bytes in gzip, or None where that gains nothing."""
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Further headers, such as ``Retry-After``."""
+
 
 def render(reply: Reply, *, gzip: bool = False, date: str | None = None) -> bytes:
     """A complete keep-alive answer, to be made once and written many times.
@@ -108,7 +112,7 @@ def _choose(reply: Reply, *, gzip: bool) -> tuple[bytes, list[tuple[str, str]]]:
         if gzip:
             headers.append(("Content-Encoding", "gzip"))
             body = reply.gzip_body
-    return body, headers
+    return body, [*headers, *reply.headers]
 
 
 def _parse_range(value: str, total: int) -> tuple[int, int] | None:

@@ -17,12 +17,13 @@ class Made:
     cache_control: str = "public, max-age=3600, immutable"
     body: bytes = bytes(range(100))
     gzip_body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 PART = Made()
 TEXT = b"#EXTM3U\n" * 40
 PLAYLIST = Made(200, "application/vnd.apple.mpegurl", "no-cache", TEXT, gzip.compress(TEXT))
-GONE = Made(404, "text/plain", "max-age=1", b"gone\n")
+GONE = Made(404, "text/plain", "max-age=1", b"gone\n", headers=(("Retry-After", "1"),))
 REPLIES = {"part": PART, "playlist": PLAYLIST, "gone": GONE}
 
 
@@ -56,6 +57,7 @@ async def test_the_front_and_the_application_answer_the_same(name, encoding):
             answers.append(await client.ask(f"/hls/{name}", f"Accept-Encoding: {encoding}"))
             assert it.stats.fast == int(fast)
     assert comparable(answers[0]) == comparable(answers[1])
+    assert ("retry-after" in answers[0].headers) is (name == "gone")
     compressed = encoding != "identity" and name == "playlist"
     assert (answers[0].headers.get("content-encoding") == "gzip") is compressed
 
