@@ -19,14 +19,20 @@ const ABSENT_MS = 3000;
 // Further behind the player's own target than this: jump rather than play faster.
 const JUMP_BEHIND_S = 4;
 const JUMP_PAUSE_MS = 8000;
+// A smaller excess is caught up by playing faster, from the first of these down to the second, as
+// long as enough lies ready to outlast a late part.
+const CATCH_UP_FROM_S = 0.3;
+const CATCH_UP_TO_S = 0.05;
+const CATCH_UP_BUFFER_S = 0.6;
+const CATCH_UP_RATE = 1.1;
 const RECOVER_PAUSE_MS = 5000;
 const RATE_WINDOW_S = 8;
 
 const HLS_CONFIG = {
   lowLatencyMode: true,
-  // Small excess is caught up by playing 10 % faster. hls.js does so only with more than a second
-  // buffered, so about one second is the floor with short parts.
-  maxLiveSyncPlaybackRate: 1.1,
+  // The rate is ours to steer: hls.js changes it with every part, several times a second, and
+  // only above a second of buffer.
+  maxLiveSyncPlaybackRate: 1,
   liveSyncOnStallIncrease: 0.25,
   liveDurationInfinity: true,
   backBufferLength: 10,
@@ -268,6 +274,7 @@ export class LivePlayer extends EventTarget {
     }
     if (paused) this.#progressAt = now;
     else if (this.#hls && !this.#fresh) this.#watch(now);
+    if (this.#hls) this.#steer();
     this.dispatchEvent(new Event("tick"));
   }
 
@@ -288,6 +295,15 @@ export class LivePlayer extends EventTarget {
     } else if (this.state === "playing" && !this.atLive && now - this.#jumpedAt > JUMP_PAUSE_MS) {
       this.#jump();
     }
+  }
+
+  /** Plays a little faster while the picture is too far behind. */
+  #steer() {
+    const video = this.#video;
+    const bound = video.playbackRate > 1 ? CATCH_UP_TO_S : CATCH_UP_FROM_S;
+    const able = this.state === "playing" && this.buffered > CATCH_UP_BUFFER_S;
+    const rate = able && this.#behind() > bound ? CATCH_UP_RATE : 1;
+    if (video.playbackRate !== rate) video.playbackRate = rate;
   }
 
   #behind() {
