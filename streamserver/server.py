@@ -343,7 +343,7 @@ class Server:
     ) -> None:
         http = self.config.http
         mounts = (
-            hls_mount(HlsMount(hls)),
+            hls_mount(HlsMount(hls), any_origin="*" in http.cors_origins),
             api_mount(self._make_api(hub, hls, access)),
             pages_mount(Pages()),
         )
@@ -359,11 +359,14 @@ class Server:
             Listener(name, config.http.host, port, mounts, tls, config.http.base_path),
             clock=self.clock,
             app_settings=AppSettings(
-                client_address=self._client_address, is_trusted_proxy=self._proxies.trusts
+                media_origins=config.http.cors_origins,
+                client_address=self._client_address,
+                is_trusted_proxy=self._proxies.trusts,
             ),
             front_settings=FrontSettings(
                 max_connections=config.limits.max_connections,
                 max_connections_per_address=config.limits.connections_per_address,
+                max_unsent_bytes=config.limits.max_unsent_bytes,
             ),
             exempt=self._proxies.trusts,
         )

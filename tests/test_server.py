@@ -244,3 +244,21 @@ async def test_generated_secrets_survive_a_restart(tmp_path: Path):
     assert hashes[0] == hashes[1]
     assert values[0] is not None
     assert values[1] is None
+
+
+async def test_media_can_be_kept_to_the_pages_of_listed_origins(
+    tmp_path: Path, http: aiohttp.ClientSession
+):
+    config = configured(tmp_path, "http.cors_origins=https://a.example, https://b.example")
+    server = Server(config, environ={})
+    await server.start()
+    site = Site(server, http)
+    client = await site.publish()
+    url = site.base + "/hls/live/cam/index.m3u8"
+    async with http.get(url, headers={"Origin": "https://b.example"}) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://b.example"
+        assert "Origin" in answer.headers.getall("Vary")
+    async with http.get(url, headers={"Origin": "https://evil.example"}) as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    client.close()
+    await server.close()

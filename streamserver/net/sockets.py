@@ -11,6 +11,11 @@ __all__ = ["BACKLOG", "bind"]
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel lowers it to its own bound."""
 
+_PORT_KEYS = {
+    "http": "http.port", "https": "http.https_port", "rtmp": "rtmp.port", "rtmps": "rtmp.tls_port",
+}  # fmt: skip
+"""Where the port of each listener is configured."""
+
 
 def bind(name: str, host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on an address, ``localhost``, or ``""`` for all, IPv6 included.
@@ -71,7 +76,7 @@ def _explain(name: str, host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"{where} is taken: `ss -ltnp 'sport = :{port}'` shows by whom; "
-            f"or choose another one with --set {name}.port=…"
+            f"or choose another one with --set {_PORT_KEYS.get(name, 'http.port')}=…"
         )
     if error.errno == errno.EACCES:
         return f"{where} may not be opened by this user: ports below 1024 need privileges"

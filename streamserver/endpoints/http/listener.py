@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,10 +13,10 @@ from streamserver.clock import Clock
 from streamserver.endpoints.http.app import AppSettings, InnerHandler, Mount, build_app
 from streamserver.endpoints.http.connections import Connections, FrontSettings, FrontStats
 from streamserver.errors import ConfigError, UnavailableError
+from streamserver.net.sockets import BACKLOG, bind
 
 __all__ = ["HttpEndpoint", "Listener", "Mount"]
 
-_BACKLOG = 4096
 _TLS_HANDSHAKE_S = 10.0
 _TLS_SHUTDOWN_S = 2.0
 _HANDLER_GRACE_S = 1.0
@@ -111,7 +109,7 @@ class HttpEndpoint:
         not an address.
         """
         listener = self.listener
-        sockets = _bind(listener)
+        sockets = bind(listener.name, listener.host, listener.port)
         try:
             self._loop = asyncio.get_running_loop()
             await self._runner.setup()
@@ -153,11 +151,11 @@ class HttpEndpoint:
     async def _serve(self, sock: socket.socket) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if self.listener.tls is None:
-            return await loop.create_server(self._connections, sock=sock, backlog=_BACKLOG)
+            return await loop.create_server(self._connections, sock=sock, backlog=BACKLOG)
         return await loop.create_server(
             self._connections,
             sock=sock,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             ssl=self.listener.tls,
             ssl_handshake_timeout=_TLS_HANDSHAKE_S,
             ssl_shutdown_timeout=_TLS_SHUTDOWN_S,
@@ -178,66 +176,3 @@ class HttpEndpoint:
             max_field_size=_LINE_LIMIT,
             lingering_time=5,
         )
-
-
-def _bind(listener: Listener) -> list[socket.socket]:
-    hosts = {"": ["::"], "localhost": ["127.0.0.1", "::1"]}.get(listener.host, [listener.host])
-    sockets: list[socket.socket] = []
-    port = listener.port
-    try:
-        for host in hosts:
-            try:
-                sock = _bind_one(listener, host, port)
-            except OSError as error:
-                if sockets and error.errno != errno.EADDRINUSE:
-                    continue  # localhost on a host without IPv6
-                if listener.host == "" and error.errno != errno.EADDRINUSE:
-                    sock = _bind_one(listener, "0.0.0.0", port)  # no IPv6 here
-                else:
-                    raise
-            sockets.append(sock)
-            port = sock.getsockname()[1]
-    except OSError as error:
-        for sock in sockets:
-            sock.close()
-        raise UnavailableError(_explain(listener, error)) from error
-    return sockets
-
-
-def _bind_one(listener: Listener, host: str, port: int) -> socket.socket:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise ConfigError(
-            f"{listener.name}: {host!r} is no address; give an IP address, localhost, or nothing"
-        ) from None
-    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it: a peer that vanished is noticed in the end.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if address.version == 6:
-            # "::" serves IPv4 as well, so that one socket is the port.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-        sock.setblocking(False)
-        sock.bind((host, port))
-        # Here and not in the loop: with SO_REUSEADDR a taken port may show only now.
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _explain(listener: Listener, error: OSError) -> str:
-    where = f"{listener.name} port {listener.port}"
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"{where} is taken: `ss -ltnp 'sport = :{listener.port}'` shows by whom; "
-            f"or choose another one"
-        )
-    if error.errno == errno.EACCES:
-        return f"{where} may not be opened by this user: ports below 1024 need privileges"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{where}: {listener.host} is not an address of this host"
-    return f"{where} cannot be opened: {error.strerror}"

@@ -13,8 +13,12 @@ from streamserver.web.pages import Asset, PageKind, Pages
 __all__ = ["api_mount", "hls_mount", "pages_mount"]
 
 
-def hls_mount(hls: HlsMount) -> Mount:
-    """HLS under the base of ``hls``, most of it through the front."""
+def hls_mount(hls: HlsMount, *, any_origin: bool = True) -> Mount:
+    """HLS under the base of ``hls``, most of it through the front.
+
+    Prebuilt answers are open to pages of any origin; where that is not wanted, every request takes
+    the slow path, which names the origin.
+    """
     base = hls.base.decode("ascii")
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -34,7 +38,7 @@ def hls_mount(hls: HlsMount) -> Mount:
     def fast(request: FastRequest) -> bytes | Parked | None:
         return hls.fast(request)
 
-    return Mount(prefix=base + "/", routes=routes, fast=fast, media=True)
+    return Mount(prefix=base + "/", routes=routes, fast=fast if any_origin else None, media=True)
 
 
 def api_mount(api: Api) -> Mount:
