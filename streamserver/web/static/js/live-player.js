@@ -19,6 +19,10 @@ const ABSENT_MS = 3000;
 // Further behind the player's own target than this: jump rather than play faster.
 const JUMP_BEHIND_S = 4;
 const JUMP_PAUSE_MS = 8000;
+// Where a player begins is left to chance by as much as a segment; one early jump within what is
+// buffered mends it, when nobody has begun to listen yet.
+const SETTLE_MS = 800;
+const SETTLE_BEHIND_S = 0.5;
 // A smaller excess is caught up by playing faster, from the first of these down to the second, as
 // long as enough lies ready to outlast a late part.
 const CATCH_UP_FROM_S = 0.3;
@@ -56,6 +60,8 @@ export class LivePlayer extends EventTarget {
   #retryTimer = 0;
   #attempt = 0;
   #fresh = false;
+  #settled = false;
+  #startedAt = Infinity;
   #wanted = true;
   #shownUntil = 0;
   #recoveredAt = -Infinity;
@@ -150,6 +156,8 @@ export class LivePlayer extends EventTarget {
     clearTimeout(this.#retryTimer);
     this.#unload();
     this.#fresh = true;
+    this.#settled = false;
+    this.#startedAt = Infinity;
     this.#position = -1;
     this.#progressAt = this.#newerSince = performance.now();
     if (!window.Hls?.isSupported()) {
@@ -241,6 +249,7 @@ export class LivePlayer extends EventTarget {
 
   #playing() {
     this.#attempt = 0;
+    this.#startedAt = Math.min(this.#startedAt, performance.now());
     this.#setState("playing");
   }
 
@@ -274,6 +283,7 @@ export class LivePlayer extends EventTarget {
     }
     if (paused) this.#progressAt = now;
     else if (this.#hls && !this.#fresh) this.#watch(now);
+    if (this.#hls) this.#settle(now);
     if (this.#hls) this.#steer();
     this.dispatchEvent(new Event("tick"));
   }
@@ -295,6 +305,14 @@ export class LivePlayer extends EventTarget {
     } else if (this.state === "playing" && !this.atLive && now - this.#jumpedAt > JUMP_PAUSE_MS) {
       this.#jump();
     }
+  }
+
+  /** Once per load: goes to where the player aims, if that is buffered already. */
+  #settle(now) {
+    if (this.#settled || this.state !== "playing" || now - this.#startedAt < SETTLE_MS) return;
+    this.#settled = true;
+    const behind = this.#behind();
+    if (behind > SETTLE_BEHIND_S && this.buffered > behind + CATCH_UP_BUFFER_S) this.#jump();
   }
 
   /** Plays a little faster while the picture is too far behind. */
