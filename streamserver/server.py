@@ -31,26 +31,26 @@ from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, is_loopback_request, make_access
 from streamserver.clock import Clock, SystemClock
-from streamserver.config import Config, LoadedConfig, memory_bound
+from streamserver.config import Config, LoadedConfig
 from streamserver.control.control import Control, ControlSettings
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publication, Publishing
 from streamserver.control.totals import Totals
 from streamserver.endpoints.http.app import AppSettings, Mount
-from streamserver.endpoints.http.connections import FrontSettings, FrontStats
+from streamserver.endpoints.http.connections import FrontStats
 from streamserver.endpoints.http.listener import HttpEndpoint, Listener
 from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
-from streamserver.endpoints.rtmp import RtmpEndpoint, RtmpSettings
+from streamserver.endpoints.rtmp import RtmpEndpoint
 from streamserver.errors import RefusedError, StreamServerError
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
-from streamserver.hub.registry import Registry, RegistrySettings
+from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Protocol, SessionTable
-from streamserver.hub.stream import LogBounds, Stream
+from streamserver.hub.stream import Stream
 from streamserver.ingest.demo import DemoSource
 from streamserver.logging_setup import RateLimitedLogger
 from streamserver.names import StreamKey
@@ -61,8 +61,13 @@ from streamserver.net.tls import HTTP_ALPN, CertificateFiles, self_signed_contex
 from streamserver.outputs.hls.channel import TsMaker
 from streamserver.outputs.hls.mount import HlsMount
 from streamserver.outputs.hls.output import HlsOutput
-from streamserver.outputs.hls.settings import HlsSettings
-from streamserver.rtmp.settings import SessionSettings
+from streamserver.settings import (
+    cmaf_settings,
+    front_settings,
+    hls_settings,
+    registry_settings,
+    rtmp_settings,
+)
 from streamserver.storage import Storage, open_storage
 from streamserver.web.pages import Pages
 
@@ -135,11 +140,7 @@ class _Hub:
         self.registry = Registry(
             clock,
             self.driver.schedule,
-            RegistrySettings(
-                bounds=LogBounds(config.limits.log_max_ms, config.limits.log_max_bytes),
-                reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
-                max_publishers=config.limits.max_publishers,
-            ),
+            registry_settings(config),
         )
         self.totals = Totals(self.registry, self.sessions)
         self.lag = LoopLag()
@@ -323,7 +324,7 @@ class Server:
         sockets: list[socket.socket],
     ) -> None:
         endpoint = RtmpEndpoint(
-            _rtmp_settings(self.config, tls),
+            rtmp_settings(self.config, tls),
             publishing=publishing,
             proxies=self._proxies,
             clock=self.clock,
@@ -363,11 +364,7 @@ class Server:
                 client_address=self._client_address,
                 is_trusted_proxy=self._proxies.trusts,
             ),
-            front_settings=FrontSettings(
-                max_connections=config.limits.max_connections,
-                max_connections_per_address=config.limits.connections_per_address,
-                max_unsent_bytes=config.limits.max_unsent_bytes,
-            ),
+            front_settings=front_settings(config),
             exempt=self._proxies.trusts,
         )
         self._http.append(endpoint)
@@ -389,9 +386,9 @@ class Server:
             clock=self.clock,
             slicer=hub.driver.slicer,
             sessions=hub.sessions,
-            settings=_hls_settings(self.config),
+            settings=hls_settings(self.config),
             secret=secret,
-            make_feed=partial(_make_feed, self.config, hub.driver),
+            make_feed=partial(_make_feed, cmaf_settings(self.config), hub.driver),
             ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
             authorize=PlayGate(access.decider, self._is_local).check_hls,
         )
@@ -495,41 +492,6 @@ def _listen(stack: contextlib.ExitStack, name: str, host: str, port: int) -> lis
 
 
 def _make_feed(
-    config: Config, driver: Driver, stream: Stream, first_msn: int, position: int
+    settings: CmafSettings, driver: Driver, stream: Stream, first_msn: int, position: int
 ) -> CmafFeed:
-    settings = CmafSettings(
-        part_ms=config.hls.part_ms,
-        segment_ms=config.hls.segment_s * 1000,
-        target_duration_s=config.hls.target_duration_s,
-        window_bytes=memory_bound(config).cmaf_log_bytes,
-    )
     return CmafFeed(stream.tracks_of, first_msn, settings, driver.schedule, position=position)
-
-
-def _hls_settings(config: Config) -> HlsSettings:
-    limits = config.limits
-    return HlsSettings(
-        window_ms=config.hls.window_s * 1000,
-        window_bytes=memory_bound(config).hls_window_bytes,
-        sessions=config.hls.sessions,
-        max_sessions_per_address=limits.hls_sessions_per_address,
-        max_parked=limits.parked_requests,
-    )
-
-
-def _rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
-    rtmp, limits = config.rtmp, config.limits
-    return RtmpSettings(
-        host=rtmp.host,
-        port=rtmp.tls_port if tls else rtmp.port,
-        tls=tls,
-        proxy_protocol=rtmp.proxy_protocol,
-        max_connections=limits.max_connections,
-        max_connections_per_address=limits.connections_per_address,
-        session=SessionSettings(
-            chunk_size=rtmp.chunk_size,
-            setup_timeout_ns=int(rtmp.setup_timeout_s * 1e9),
-            idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),
-            max_media_bytes=limits.max_message_bytes,
-        ),
-    )

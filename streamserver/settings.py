@@ -1,0 +1,79 @@
+"""From the configuration to the settings of each part: the one place where their names meet."""
+
+from ssl import SSLContext
+
+from streamserver.config import Config, memory_bound
+from streamserver.endpoints.http.connections import FrontSettings
+from streamserver.endpoints.rtmp import RtmpSettings
+from streamserver.feeds.cmaf.settings import CmafSettings
+from streamserver.hub.registry import RegistrySettings
+from streamserver.hub.stream import LogBounds
+from streamserver.outputs.hls.settings import HlsSettings
+from streamserver.rtmp.settings import SessionSettings
+
+__all__ = [
+    "cmaf_settings",
+    "front_settings",
+    "hls_settings",
+    "registry_settings",
+    "rtmp_settings",
+]
+
+
+def registry_settings(config: Config) -> RegistrySettings:
+    """Of the hub."""
+    return RegistrySettings(
+        bounds=LogBounds(config.limits.log_max_ms, config.limits.log_max_bytes),
+        reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
+        max_publishers=config.limits.max_publishers,
+    )
+
+
+def cmaf_settings(config: Config) -> CmafSettings:
+    """Of every stream's cmaf feed."""
+    return CmafSettings(
+        part_ms=config.hls.part_ms,
+        segment_ms=config.hls.segment_s * 1000,
+        target_duration_s=config.hls.target_duration_s,
+        window_bytes=memory_bound(config).cmaf_log_bytes,
+    )
+
+
+def front_settings(config: Config) -> FrontSettings:
+    """Of every HTTP listener."""
+    return FrontSettings(
+        max_connections=config.limits.max_connections,
+        max_connections_per_address=config.limits.connections_per_address,
+        max_unsent_bytes=config.limits.max_unsent_bytes,
+    )
+
+
+def hls_settings(config: Config) -> HlsSettings:
+    """Of the HLS output."""
+    limits = config.limits
+    return HlsSettings(
+        window_ms=config.hls.window_s * 1000,
+        window_bytes=memory_bound(config).hls_window_bytes,
+        sessions=config.hls.sessions,
+        max_sessions_per_address=limits.hls_sessions_per_address,
+        max_parked=limits.parked_requests,
+    )
+
+
+def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
+    """Of an RTMP listener, or an RTMPS one where there is a context."""
+    rtmp, limits = config.rtmp, config.limits
+    return RtmpSettings(
+        host=rtmp.host,
+        port=rtmp.tls_port if tls else rtmp.port,
+        tls=tls,
+        proxy_protocol=rtmp.proxy_protocol,
+        max_connections=limits.max_connections,
+        max_connections_per_address=limits.connections_per_address,
+        session=SessionSettings(
+            chunk_size=rtmp.chunk_size,
+            setup_timeout_ns=int(rtmp.setup_timeout_s * 1e9),
+            idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),
+            max_media_bytes=limits.max_message_bytes,
+        ),
+    )
