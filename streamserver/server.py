@@ -113,6 +113,9 @@ async def run(
     # What lives until the end needs no look at every collection.
     gc.collect()
     gc.freeze()
+    logger.info(
+        "serving %s", ", ".join(f"{one.scheme} on port {one.port}" for one in server.listeners)
+    )
     try:
         ready(server)
         if open_browser:
