@@ -23,6 +23,9 @@ const JUMP_PAUSE_MS = 8000;
 // buffered mends it, when nobody has begun to listen yet.
 const SETTLE_MS = 800;
 const SETTLE_BEHIND_S = 0.5;
+// Kept beyond the hold-back of the playlist. That alone leaves two thirds of a second just before
+// a part comes, and a busy device was seen to stall with it.
+const RESERVE_S = 0.2;
 // A smaller excess is caught up by playing faster, from the first of these down to the second, as
 // long as enough lies ready to outlast a late part.
 const CATCH_UP_FROM_S = 0.3;
@@ -327,11 +330,11 @@ export class LivePlayer extends EventTarget {
   #behind() {
     const hls = this.#hls;
     if (!hls || !Number.isFinite(hls.latency) || !Number.isFinite(hls.targetLatency)) return 0;
-    return hls.latency - hls.targetLatency;
+    return hls.latency - hls.targetLatency - RESERVE_S;
   }
 
   #jump() {
-    const target = this.#hls?.liveSyncPosition;
+    const target = (this.#hls?.liveSyncPosition ?? NaN) - RESERVE_S;
     if (Number.isFinite(target) && target > this.#video.currentTime) {
       this.#jumpedAt = performance.now();
       this.#video.currentTime = target;
