@@ -100,7 +100,8 @@ class Log(Generic[T]):
         self._bytes += size
         if keyframe:
             self._keyframes.append(position)
-        self._evict(at_ms)
+        if self._bytes > self.max_bytes or at_ms - self._at[self._head] > self.max_ms:
+            self._evict(at_ms)
         # Measured after eviction: the bound is on what is held between two appends.
         if self._bytes > self.peak_bytes:
             self.peak_bytes = self._bytes

@@ -96,8 +96,10 @@ class Lease:
 
     def append(self, packet: Packet) -> None:
         """Appends, or drops the packet when the lease is no longer current."""
-        if self.is_current:
-            self.stream.append(packet)
+        stream = self.stream
+        # `is_current`, without the call: once for every packet.
+        if self.revoked is None and stream.generation == self.generation:
+            stream.append(packet)
 
     def release(self, reason: str, *, final: bool = False) -> None:
         """Gives the right back. ``final`` ends the broadcast without waiting for a return."""

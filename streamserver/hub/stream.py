@@ -11,7 +11,7 @@ from streamserver.hub.sessions import Session
 from streamserver.log import Log
 from streamserver.media.packet import Packet
 from streamserver.media.timeline import Timeline
-from streamserver.media.track import Track
+from streamserver.media.track import Kind, Track
 from streamserver.names import StreamKey
 
 __all__ = ["LogBounds", "Schedule", "Stream", "StreamState", "TrackStats"]
@@ -142,19 +142,21 @@ class Stream:
 
     def append(self, packet: Packet) -> int:
         """Adds a packet of the current epoch and answers its position."""
-        at_ms = packet.dts * 1000 // packet.track.clock_rate
-        kind = "video" if packet.is_video else "audio"
+        track, received_ns = packet.track, packet.received_ns
+        at_ms = packet.dts * 1000 // track.clock_rate
+        is_video = track.codec.kind is Kind.VIDEO
+        kind = "video" if is_video else "audio"
         stats = self.stats.get(kind)
         if stats is None:
-            stats = self.stats[kind] = TrackStats(RateMeter(packet.received_ns))
+            stats = self.stats[kind] = TrackStats(RateMeter(received_ns))
         size = len(packet.data)
         stats.packets += 1
         stats.bytes += size
-        stats.rate.add(size, packet.received_ns)
-        self.last_packet_ns = packet.received_ns
+        stats.rate.add(size, received_ns)
+        self.last_packet_ns = received_ns
         # Without video a reader can begin anywhere; with it, only where a decoder can.
-        entry = packet.keyframe and (kind == "video" or not self._has_video)
-        if entry and kind == "video":
+        entry = packet.keyframe and (is_video or not self._has_video)
+        if entry and is_video:
             self._measure_keyframes(at_ms)
         return self.packets.append(packet, size=size, at_ms=at_ms, keyframe=entry)
 

@@ -5,7 +5,7 @@ Knows no protocol: RTMP today, WebRTC and pulls later, all hand over codec confi
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
@@ -25,13 +25,14 @@ _KEYFRAME_WAIT_MS: Final = 10_000
 _HELD_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of frames held before a stream begins; beyond it, they are given up."""
 
+_TICKS_PER_MS: Final = VIDEO_CLOCK // 1_000
+"""Of a video track."""
 
 _TOLD_BY_FRAMES: Final = frozenset((Codec.VP8, Codec.VP9, Codec.MP3))
 """Codecs whose tracks are known from a frame, not from a config."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Frame(NamedTuple):
     """One coded frame as a protocol delivered it."""
 
     kind: Kind
@@ -70,15 +71,17 @@ class IngestCounters:
     """Discontinuities begun."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
+class _Placed(NamedTuple):
     """A frame in the log's form, at its place on the time line."""
 
-    kind: Kind
+    frame: Frame
     unit: AccessUnit
     time_ms: int
-    composition_ms: int
-    received_ns: int
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether a decoder can begin with it."""
+        return self.frame.kind is Kind.VIDEO and self.unit.keyframe
 
 
 class _Input:
@@ -155,13 +158,26 @@ class Assembler:
 
     def push(self, frame: Frame) -> None:
         """Takes a frame; one that makes no sense is dropped and counted."""
-        placed = self._place(frame)
-        if placed is None:
+        kind = frame.kind
+        stream = self.lease.stream
+        stamp = stream.timeline.stamp(kind, frame.timestamp_ms, frame.received_ns)
+        if stamp is None:
+            stream.note("frames_of_an_old_clock")
             return
-        if self._live:
-            self._append(placed)
+        if stamp.new_epoch and self._live:
+            self._begin_anew()
+        source = self._inputs[kind]
+        try:
+            unit = source.read(frame.data, key_hint=frame.key_hint)
+        except RemoteProtocolError as error:
+            self.damaged(kind, error)
+            return
+        if unit is None:
+            self.counters.waiting += source.reader is None
+        elif self._live:
+            self._append(frame, unit, stamp.time_ms)
         else:
-            self._hold(placed)
+            self._hold(_Placed(frame, unit, stamp.time_ms))
 
     def damaged(self, kind: Kind, error: RemoteProtocolError) -> None:
         """Counts a frame or config whose bytes made no sense; the stream lives on without it."""
@@ -174,56 +190,46 @@ class Assembler:
         if not self._live and self._held:
             self._begin_held()
 
-    def _place(self, frame: Frame) -> _Placed | None:
-        source = self._inputs[frame.kind]
-        stamp = self.lease.stream.timeline.stamp(frame.kind, frame.timestamp_ms, frame.received_ns)
-        if stamp is None:
-            self.lease.stream.note("frames_of_an_old_clock")
-            return None
-        if stamp.new_epoch and self._live:
-            self._begin_anew()
-        try:
-            unit = source.read(frame.data, key_hint=frame.key_hint)
-        except RemoteProtocolError as error:
-            self.damaged(frame.kind, error)
-            return None
-        if unit is None:
-            self.counters.waiting += source.reader is None
-            return None
-        return _Placed(frame.kind, unit, stamp.time_ms, frame.composition_ms, frame.received_ns)
-
     def _begin_anew(self) -> None:
         """The publisher's clock jumped: no packet may carry a track of the old epoch."""
         self.lease.stream.note("timestamp_jump")
         for source in self._inputs.values():
             source.track = None
 
-    def _append(self, placed: _Placed) -> None:
-        source = self._inputs[placed.kind]
+    def _append(self, frame: Frame, unit: AccessUnit, time_ms: int) -> None:
+        """Makes the packet, after the epoch that begins with it where one does."""
+        source = self._inputs[frame.kind]
+        is_video = frame.kind is Kind.VIDEO
         if source.track is None:
-            if placed.kind is Kind.VIDEO and placed.unit.keyframe:
+            if is_video and unit.keyframe:
                 self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
-            elif placed.kind is Kind.AUDIO and not self._carries_video():
+            elif not is_video and not self._carries_video():
                 self._begin_epoch((Kind.AUDIO,))
             else:
                 self.counters.waiting += 1
                 return
-        elif self._audio_joins(placed):
+        elif is_video and unit.keyframe and self._audio_waits():
             self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
-        self._write(placed)
+        track = source.track
+        if track is None:
+            return
+        if is_video:
+            dts = time_ms * _TICKS_PER_MS
+            pts = dts + frame.composition_ms * _TICKS_PER_MS
+        else:
+            pts = dts = ms_to_ticks(time_ms, track.clock_rate)
+        self.counters.frames += 1
+        self.lease.append(
+            Packet(track, pts, dts, unit.duration, unit.keyframe, unit.data, frame.received_ns)
+        )
 
     def _carries_video(self) -> bool:
         return any(track.kind is Kind.VIDEO for track in self.lease.stream.tracks)
 
-    def _audio_joins(self, placed: _Placed) -> bool:
-        """Whether a keyframe is the moment for an audio track that came or changed before."""
+    def _audio_waits(self) -> bool:
+        """Whether an audio track that came or changed waits for a keyframe to join at."""
         audio = self._inputs[Kind.AUDIO]
-        return (
-            placed.kind is Kind.VIDEO
-            and placed.unit.keyframe
-            and audio.track is None
-            and audio.announced is not None
-        )
+        return audio.track is None and audio.announced is not None
 
     def _hold(self, placed: _Placed) -> None:
         self._held.append(placed)
@@ -247,30 +253,30 @@ class Assembler:
         return waited_ms >= _KEYFRAME_WAIT_MS
 
     def _held_keyframe(self) -> _Placed | None:
-        return next((p for p in self._held if p.kind is Kind.VIDEO and p.unit.keyframe), None)
+        return next((placed for placed in self._held if placed.is_keyframe), None)
 
     def _begin_held(self) -> None:
         """Makes the stream visible and appends what was held, from the first keyframe on."""
         held, self._held, self._held_bytes = self._held, [], 0
-        keyframe = next((p for p in held if p.kind is Kind.VIDEO and p.unit.keyframe), None)
+        keyframe = next((placed for placed in held if placed.is_keyframe), None)
         if keyframe is not None:
             first = keyframe
             kept = [p for p in held if p.time_ms >= first.time_ms]
             kinds: tuple[Kind, ...] = (Kind.VIDEO, Kind.AUDIO)
         else:
-            kept = [p for p in held if p.kind is Kind.AUDIO]
+            kept = [p for p in held if p.frame.kind is Kind.AUDIO]
             if not kept or self._inputs[Kind.AUDIO].announced is None:
                 self.counters.waiting += len(held)
                 return
             first, kinds = kept[0], (Kind.AUDIO,)
         self.counters.waiting += len(held) - len(kept)
         self._live = True
-        newest = min(kept, key=lambda p: p.received_ns - p.time_ms * 1_000_000)
-        self.lease.anchor(newest.time_ms, newest.received_ns)
+        newest = min(kept, key=lambda p: p.frame.received_ns - p.time_ms * 1_000_000)
+        self.lease.anchor(newest.time_ms, newest.frame.received_ns)
         self._begin_epoch(kinds)
         # The keyframe is where every reader begins, whatever came before it in the same burst.
         for placed in sorted(kept, key=lambda p: p is not first):
-            self._append(placed)
+            self._append(*placed)
 
     def _begin_epoch(self, kinds: tuple[Kind, ...]) -> None:
         sources = [self._inputs[kind] for kind in kinds if self._inputs[kind].announced]
@@ -285,16 +291,3 @@ class Assembler:
                 source.track = replace(source.announced, epoch=epoch)
         self.lease.begin_epoch(tuple(s.track for s in sources if s.track is not None))
         self.counters.epochs += 1
-
-    def _write(self, placed: _Placed) -> None:
-        track = self._inputs[placed.kind].track
-        if track is None:
-            return
-        rate = track.clock_rate
-        dts = placed.time_ms * 90 if rate == VIDEO_CLOCK else ms_to_ticks(placed.time_ms, rate)
-        pts = dts + placed.composition_ms * 90 if placed.kind is Kind.VIDEO else dts
-        unit = placed.unit
-        self.counters.frames += 1
-        self.lease.append(
-            Packet(track, pts, dts, unit.duration, unit.keyframe, unit.data, placed.received_ns)
-        )

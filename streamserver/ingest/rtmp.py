@@ -57,15 +57,19 @@ class RtmpIngest:
                 self.assembler.expect(announced)
 
     def _take(self, item: TagItem, timestamp_ms: int, now_ns: int) -> None:
+        if isinstance(item, VideoFrame):
+            codec, data, composition_ms, frame_type, _ = item
+            if codec is self._codecs[Kind.VIDEO] or self._ready(codec):
+                hint = frame_type in _HINTS
+                frame = Frame(Kind.VIDEO, timestamp_ms, composition_ms, data, hint, now_ns)
+                self.assembler.push(frame)
+            return
+        if isinstance(item, AudioFrame):
+            codec, data, _ = item
+            if codec is self._codecs[Kind.AUDIO] or self._ready(codec):
+                self.assembler.push(Frame(Kind.AUDIO, timestamp_ms, 0, data, True, now_ns))
+            return
         match item:
-            case VideoFrame(codec, data, composition_ms, frame_type):
-                if self._ready(codec):
-                    hint = frame_type in _HINTS
-                    frame = Frame(Kind.VIDEO, timestamp_ms, composition_ms, data, hint, now_ns)
-                    self.assembler.push(frame)
-            case AudioFrame(codec, data):
-                if self._ready(codec):
-                    self.assembler.push(Frame(Kind.AUDIO, timestamp_ms, 0, data, True, now_ns))
             case VideoConfig(codec, config) | AudioConfig(codec, config):
                 self._codecs[codec.kind] = codec
                 self.assembler.configure(codec, config)
@@ -76,9 +80,10 @@ class RtmpIngest:
                 self.assembler.lease.stream.note(f"ignored: {reason}")
 
     def _ready(self, codec: Codec) -> bool:
-        """Whether frames of a codec can be read; those without headers begin by themselves."""
-        if self._codecs[codec.kind] is codec:
-            return True
+        """Whether frames of another codec than announced can be read.
+
+        Those without headers begin by themselves.
+        """
         if codec in _NEEDS_CONFIG:
             self.assembler.counters.waiting += 1
             return False

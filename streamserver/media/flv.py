@@ -50,9 +50,8 @@ class VideoConfig:
     """avcC, hvcC, av1C or vpcC as it came; not checked."""
 
 
-@dataclass(frozen=True, slots=True)
-class VideoFrame:
-    """Coded video of one instant."""
+class VideoFrame(NamedTuple):
+    """Coded video of one instant. A tuple, like `AudioFrame`: every message makes one."""
 
     codec: Codec
     """The codec."""
@@ -100,8 +99,7 @@ class AudioConfig:
     """AudioSpecificConfig or OpusHead as it came, may be empty; not checked."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+class AudioFrame(NamedTuple):
     """Coded audio."""
 
     codec: Codec

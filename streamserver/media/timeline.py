@@ -7,7 +7,7 @@ exactly the publisher's.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from streamserver.media.track import Kind
 
@@ -36,12 +36,11 @@ def rescale(value: int, from_rate: int, to_rate: int) -> int:
 
 def ms_to_ticks(ms: int, rate: int) -> int:
     """Milliseconds in ticks of a rate, rounding to the nearest, halves up."""
-    return rescale(ms, 1000, rate)
+    return (2 * ms * rate + 1000) // 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """A packet's place on the stream's time line."""
+class Stamp(NamedTuple):
+    """A packet's place on the stream's time line. Made for every packet: a tuple is cheapest."""
 
     time_ms: int
     """Decoding time in milliseconds since the log's 0; never less than the track's last one."""
@@ -125,13 +124,16 @@ class Timeline:
             time, new_epoch = wire_ms, True
             self._continue(time, received_ns)
         else:
-            time = self._newest + self._step_of(wire_ms)
+            step = wire_ms - self._newest_wire
+            # Nearly always the next few milliseconds; the rest may have wrapped or jumped.
+            is_usual = -_MAX_BACKWARD_MS <= step <= _MAX_FORWARD_MS
+            time = self._newest + (step if is_usual else self._step_of(wire_ms))
             # A track that has jumped does not go back, and its packets come in order.
             may_be_old = self._old is not None and lane.wire is None
             if may_be_old and self._is_leftover(lane, time, received_ns):
                 self.dropped += 1
                 return None
-            new_epoch = self._is_jump(lane, time)
+            new_epoch = not is_usual and self._is_jump(lane, time)
             if new_epoch:
                 self.jumps += 1
                 old = self._newest

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from typing import Final, Self
 
 __all__ = ["VIDEO_CLOCK", "Codec", "Colour", "Kind", "Track"]
 
@@ -22,19 +22,25 @@ class Kind(StrEnum):
 class Codec(StrEnum):
     """The codecs that have a form in a `Packet`."""
 
-    H264 = "h264"
-    H265 = "h265"
-    AV1 = "av1"
-    VP8 = "vp8"
-    VP9 = "vp9"
-    AAC = "aac"
-    OPUS = "opus"
-    MP3 = "mp3"
+    _value_: str
+    kind: Kind
+    """Video or audio; a plain attribute, since it is read several times for every packet."""
 
-    @property
-    def kind(self) -> Kind:
-        """Video or audio."""
-        return Kind.AUDIO if self in (Codec.AAC, Codec.OPUS, Codec.MP3) else Kind.VIDEO
+    def __new__(cls, name: str, kind: Kind) -> Self:
+        """A member with its attribute; looked up by its name alone."""
+        codec = str.__new__(cls, name)
+        codec._value_ = name
+        codec.kind = kind
+        return codec
+
+    H264 = "h264", Kind.VIDEO
+    H265 = "h265", Kind.VIDEO
+    AV1 = "av1", Kind.VIDEO
+    VP8 = "vp8", Kind.VIDEO
+    VP9 = "vp9", Kind.VIDEO
+    AAC = "aac", Kind.AUDIO
+    OPUS = "opus", Kind.AUDIO
+    MP3 = "mp3", Kind.AUDIO
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ common case nothing is in the way and the same bytes object comes back.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.media import aac, av1, h264, h265, mp3, opus, vp8, vp9
@@ -26,9 +25,8 @@ from streamserver.media.track import Codec, Track
 __all__ = ["AccessUnit", "UnitReader", "make_reader", "make_track"]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
-    """One access unit or audio frame, ready for a `Packet`."""
+class AccessUnit(NamedTuple):
+    """One access unit or audio frame, ready for a `Packet`. A tuple, as there are so many."""
 
     data: bytes
     """The coded bytes, in the form of `Packet.data`."""
