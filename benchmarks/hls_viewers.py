@@ -194,6 +194,7 @@ async def run(url: str, count: int, seconds: float) -> None:
         "bytes": sum(v.media.received + v.playlists.received for v in viewers)
         - sum(b[2] for b in before),
         "fewest_parts": min(v.parts - b[0] for v, b in zip(viewers, before, strict=True)),
+        "most_parts": max(v.parts - b[0] for v, b in zip(viewers, before, strict=True)),
         "errors": sum(v.errors for v in viewers),
         "missed": sum(v.missed for v in viewers),
         "part_delay_ms": [

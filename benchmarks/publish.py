@@ -92,7 +92,7 @@ async def run(host: str, port: int, app: str, count: int, size: int, seconds: fl
     for writer in writers:
         writer.write(b"".join(headers))
     print(json.dumps({"publishing": count}), flush=True)
-    began = time.monotonic()
+    began, spent0 = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
     late = 0.0
     sent = loops = 0
     while time.monotonic() - began < seconds:
@@ -111,8 +111,14 @@ async def run(host: str, port: int, app: str, count: int, size: int, seconds: fl
                 break
         loops += 1
     spent = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_ms = (spent.ru_utime + spent.ru_stime) * 1000
-    print(json.dumps({"cpu_ms": cpu_ms, "late_ms": late * 1000, "bytes": sent}), flush=True)
+    report = {
+        "cpu_ms": (spent.ru_utime + spent.ru_stime - spent0.ru_utime - spent0.ru_stime) * 1000,
+        "seconds": time.monotonic() - began,
+        "late_ms": late * 1000,
+        "bytes": sent,
+        "unsent": sum(writer.transport.get_write_buffer_size() for writer in writers),
+    }
+    print(json.dumps(report), flush=True)
     for writer in writers:
         writer.close()
 
