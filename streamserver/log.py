@@ -11,6 +11,12 @@ __all__ = ["Log"]
 
 T = TypeVar("T")
 
+_NEVER: Final = -(1 << 62)
+"""Before every log time: nobody wants quiet."""
+
+_LARGE_BYTES: Final = 256 * 1024
+"""An item that always wakes: what is unread may not outgrow the log meanwhile."""
+
 _COMPACT_AFTER: Final = 256
 """Dead slots at the head of the list that are worth moving the rest for."""
 
@@ -28,7 +34,8 @@ class Log(Generic[T]):
 
     __slots__ = (
         "_at", "_base", "_bytes", "_closed", "_head", "_items", "_keyframes", "_pending",
-        "_schedule", "_sizes", "_wakers", "evicted", "max_bytes", "max_ms", "peak_bytes",
+        "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_wakers", "evicted",
+        "max_bytes", "max_ms", "peak_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +59,8 @@ class Log(Generic[T]):
         self._bytes = 0
         self._keyframes: deque[int] = deque()
         self._wakers: dict[object, Callable[[], None]] = {}
+        self._quiet: dict[object, Callable[[], int]] = {}
+        self._quiet_until_ms = _NEVER
         self._pending = False
         self._closed: str | None = None
 
@@ -105,7 +114,11 @@ class Log(Generic[T]):
         # Measured after eviction: the bound is on what is held between two appends.
         if self._bytes > self.peak_bytes:
             self.peak_bytes = self._bytes
-        if self._wakers and not self._pending:
+        if (
+            self._wakers
+            and not self._pending
+            and (at_ms >= self._quiet_until_ms or keyframe or size >= _LARGE_BYTES)
+        ):
             self._wake_soon()
         return position
 
@@ -139,14 +152,26 @@ class Log(Generic[T]):
         index = bisect_left(self._keyframes, position)
         return self._keyframes[index] if index < len(self._keyframes) else None
 
-    def wake(self, waker: Callable[[], None]) -> Callable[[], None]:
+    def wake(
+        self, waker: Callable[[], None], *, quiet_until_ms: Callable[[], int] | None = None
+    ) -> Callable[[], None]:
         """Calls ``waker`` once per turn in which something was appended, or the log closed.
 
-        Answers the function that takes the waker off again.
+        ``quiet_until_ms`` is asked after each wake and answers the log time before which this
+        waker would have nothing to do: it may be spared appends before it that are neither
+        keyframes nor large. Answers the function that takes the waker off again.
         """
         token = object()
         self._wakers[token] = waker
-        return lambda: self._wakers.pop(token, None) and None
+        if quiet_until_ms is not None:
+            self._quiet[token] = quiet_until_ms
+        self._quiet_until_ms = _NEVER
+
+        def off() -> None:
+            self._wakers.pop(token, None)
+            self._quiet.pop(token, None)
+
+        return off
 
     def close(self, reason: str) -> None:
         """Ends the log; what is held stays readable. A second close does nothing."""
@@ -163,6 +188,11 @@ class Log(Generic[T]):
         self._pending = False
         for waker in list(self._wakers.values()):
             waker()
+        quiet = self._quiet
+        if quiet and len(quiet) == len(self._wakers):
+            self._quiet_until_ms = min(until_ms() for until_ms in quiet.values())
+        else:
+            self._quiet_until_ms = _NEVER
 
     def _evict(self, now_ms: int) -> None:
         head, last = self._head, len(self._items) - 1

@@ -77,6 +77,35 @@ def test_a_burst_wakes_each_waker_once():
     assert woken == [5]
 
 
+def test_a_waker_is_spared_what_comes_before_its_time_but_for_keyframes_and_large_items():
+    log, turns = make(max_bytes=10_000_000)
+    woken: list[int] = []
+    until = [100]
+    off = log.wake(lambda: woken.append(log.end), quiet_until_ms=lambda: until[0])
+    for at_ms, size, keyframe in (
+        (0, 1, False),  # the first append always wakes: the time is asked after a wake
+        (99, 1, False),
+        (100, 1, False),
+        (50, 1, False),
+        (50, 1, True),
+        (50, 500_000, False),
+    ):
+        log.append("x", size=size, at_ms=at_ms, keyframe=keyframe)
+        turns.run()
+    assert woken == [1, 3, 5, 6]
+    everything = log.wake(lambda: None)
+    log.append("x", size=1, at_ms=0)
+    turns.run()
+    log.append("x", size=1, at_ms=0)
+    turns.run()
+    # Who wants to hear of everything is heard before who wants quiet.
+    assert woken == [1, 3, 5, 6, 7, 8]
+    everything()
+    off()
+    log.append("x", size=1, at_ms=1_000)
+    assert turns.run() == 0
+
+
 def test_closing_wakes_and_forbids_appending():
     log, turns = make()
     woken: list[str | None] = []

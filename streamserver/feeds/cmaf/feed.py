@@ -62,6 +62,15 @@ class CmafFeed:
         """Tracks of the current epoch that the feed leaves out."""
         return self._packager.unsupported
 
+    @property
+    def quiet_until_ms(self) -> int:
+        """Log time before which only a keyframe or many bytes complete a part.
+
+        What comes before it may wait in the packet log, and is then read in one go: that costs
+        less than looking at each packet as it comes.
+        """
+        return self._packager.quiet_until_ms
+
     def push(self, packet: Packet) -> None:
         """Takes one packet. Does nothing once the feed is closed.
 

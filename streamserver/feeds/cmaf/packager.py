@@ -43,6 +43,11 @@ class Packager:
         """What the playlists promise, once it is known."""
         return self._cutter.target
 
+    @property
+    def quiet_until_ms(self) -> int:
+        """See `Cutter.quiet_until`, in milliseconds."""
+        return self._cutter.quiet_until // 90
+
     def push(self, packet: Packet) -> Sequence[CmafItem]:
         """Takes the next packet of the log; answers what it completed, mostly nothing.
 

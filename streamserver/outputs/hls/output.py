@@ -41,6 +41,10 @@ class Feed(Protocol):
 
     log: Log[CmafItem]
 
+    @property
+    def quiet_until_ms(self) -> int:
+        """Log time before which it has nothing to do but for keyframes: see `Log.wake`."""
+
     def pump(self, packets: Log[Packet]) -> None:
         """Reads all new packets."""
 
@@ -225,7 +229,10 @@ class HlsOutput(StreamListener):
         channel.show(delivery)
         on_air = _OnAir(stream, feed, delivery, tries)
         on_air.unsubscribe = [
-            stream.packets.wake(partial(self._guarded, on_air, partial(self._feed, on_air))),
+            stream.packets.wake(
+                partial(self._guarded, on_air, partial(self._feed, on_air)),
+                quiet_until_ms=lambda: feed.quiet_until_ms,
+            ),
             feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
         ]
         self._on_air[stream] = on_air

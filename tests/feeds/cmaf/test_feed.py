@@ -8,6 +8,7 @@ from streamserver.feeds.items import CmafItem, Part
 from streamserver.log import Log
 from streamserver.media.packet import Packet
 from streamserver.media.track import Track
+from tests.fakes import Turns
 from tests.feeds.cmaf.helpers_stream import (
     aac,
     audio_packets,
@@ -52,6 +53,31 @@ def test_pumping_in_any_portions_gives_the_same_as_pushing(step):
     assert outline(feed.log.since(0)) == outline(expected)
     assert feed.position == log.end
     assert feed.counters.missed == 0
+
+
+@pytest.mark.parametrize(("late_ms", "burst_ms"), [(0, 1), (40, 1), (0, 60)])
+def test_pumping_only_when_the_log_wakes_makes_each_part_with_the_same_packet(late_ms, burst_ms):
+    tracks, packets = media()
+    packets = interleave(
+        [packet for packet in packets if packet.is_video],
+        [packet for packet in packets if not packet.is_video],
+        late_ms=(0, late_ms),
+        burst_ms=burst_ms,
+    )
+    log, turns = packet_log(), Turns()
+    quiet_log: Log[Packet] = Log(max_ms=60_000, max_bytes=10**9, schedule=turns)
+    eager, lazy = (CmafFeed(lambda _: tracks, 1_000, CmafSettings(), now) for _ in range(2))
+    quiet_log.wake(lambda: lazy.pump(quiet_log), quiet_until_ms=lambda: lazy.quiet_until_ms)
+    wakes = 0
+    for packet in packets:
+        keyframe = packet.is_video and packet.keyframe
+        for each in (log, quiet_log):
+            each.append(packet, size=len(packet.data), at_ms=packet.dts_ms, keyframe=keyframe)
+        eager.pump(log)
+        wakes += turns.run()
+        assert lazy.log.end == eager.log.end
+    assert outline(lazy.log.since(0)) == outline(eager.log.since(0))
+    assert wakes < len(packets) * 2 // 3
 
 
 def test_packets_that_left_the_log_before_they_were_read_are_counted():

@@ -196,6 +196,7 @@ class FakeFeed:
     position: int
     fails: bool = False
     flushes: int = 0
+    quiet_until_ms: int = 0
 
     def pump(self, packets: Log[Packet]) -> None:
         self.position = packets.end
