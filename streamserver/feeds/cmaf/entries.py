@@ -79,7 +79,7 @@ def _avc1(track: Track) -> bytes:
 
 
 def _hvc1(track: Track) -> bytes:
-    # hvc1, not hev1: parameter sets are in the config only, and Safari plays no other.
+    # hvc1, not hev1: parameter sets are in the config, and Safari plays no other.
     return _visual(b"hvc1", track, box(b"hvcC", _require(track, 23)))
 
 

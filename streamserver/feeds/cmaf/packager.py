@@ -1,11 +1,13 @@
 """Packets in, the items of the cmaf log out: epochs, numbers and bytes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from streamserver.feeds.cmaf.cuts import PartCut, SegmentCut
 from streamserver.feeds.cmaf.cutter import Cutter
 from streamserver.feeds.cmaf.entries import can_carry
 from streamserver.feeds.cmaf.fragment import fragment
+from streamserver.feeds.cmaf.in_band import parameter_sets
 from streamserver.feeds.cmaf.init import init_segment
 from streamserver.feeds.cmaf.settings import CmafCounters, CmafSettings
 from streamserver.feeds.items import CmafItem, Init, Part, SegmentEnd, Target
@@ -37,6 +39,9 @@ class Packager:
         self._index = 0
         self._sequence = 0
         self._new_epoch = False
+        self._video: Track | None = None
+        # Goes before every keyframe once the picture's config has changed.
+        self._parameter_sets = b""
 
     @property
     def target(self) -> Target | None:
@@ -54,6 +59,8 @@ class Packager:
         Raises `RemoteProtocolError` when a new epoch's track has a malformed config.
         """
         if packet.track.epoch == self._epoch:
+            if self._parameter_sets and packet.keyframe and packet.track is self._video:
+                packet = replace(packet, data=self._parameter_sets + packet.data)
             cuts = self._cutter.push(packet)
             return [self._item(cut) for cut in cuts] if cuts else ()
         if packet.track.epoch < self._epoch:
@@ -61,7 +68,7 @@ class Packager:
             return ()
         items = self.flush()
         self._begin(packet.track.epoch)
-        items += [self._item(cut) for cut in self._cutter.push(packet)]
+        items += self.push(packet)
         return items
 
     def flush(self) -> list[CmafItem]:
@@ -85,6 +92,10 @@ class Packager:
         carried = tuple(track for track in (video, audio) if track is not None)
         init = Init(epoch, carried, init_segment(carried)) if carried else None
         self._cutter.begin(video, audio)
+        if video is not None:
+            before, self._video = self._video, video
+            if self._parameter_sets or (before is not None and before.config != video.config):
+                self._parameter_sets = parameter_sets(video)
         self._epoch = epoch
         self._new_epoch = self._sequence > 0
         self.unsupported = tuple(track for track in tracks if track not in carried)
