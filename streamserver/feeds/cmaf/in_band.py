@@ -13,9 +13,6 @@ _CONFIGS: Final[dict[Codec, type[AvcConfig | HevcConfig]]] = {
     Codec.H264: AvcConfig,
     Codec.H265: HevcConfig,
 }
-    Codec.H264: AvcConfig,
-    Codec.H265: HevcConfig,
-}
 
 
 def parameter_sets(track: Track) -> bytes:
