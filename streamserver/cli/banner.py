@@ -39,6 +39,9 @@ class BannerInfo:
     local_key_needed: bool = False
     """Whether publishing from this machine needs one too: keys are configured."""
 
+    behind_proxy: bool = False
+    """Whether trusted proxies are configured: what comes from this machine may then be theirs."""
+
     publish_key: str | None = field(default=None, repr=False)
     """The generated publish key, in the run that made it."""
 
@@ -86,7 +89,7 @@ def _obs_block(info: BannerInfo, rtmp: str) -> list[str]:
         "  Settings > Output > Streaming (Output Mode: Advanced)",
         _row("  Keyframe interval", "2 s"),
     ]
-    if info.key_needed and not info.local_key_needed:
+    if info.key_needed and not (info.local_key_needed or info.behind_proxy):
         local = rtmp.replace(info.host, "localhost")
         block.append(f"  On this machine {local}/{info.app} with the key {name} will do.")
     return block

@@ -141,6 +141,7 @@ def banner_info(loaded: LoadedConfig, running: Running, *, demo: bool) -> Banner
         demo=demo,
         key_needed=not config.auth.anonymous_publish,
         local_key_needed=access.publish_key is None,
+        behind_proxy=bool(config.http.trusted_proxies),
         publish_key=access.publish_key.value if access.publish_key else None,
         api_token=access.api_token.value if access.api_token else None,
         token_configured=access.api_token is None,

@@ -82,6 +82,13 @@ def test_configured_keys_are_needed_on_this_machine_too() -> None:
     assert "first run" not in shown
 
 
+def test_behind_a_trusted_proxy_this_machine_has_no_privilege_to_speak_of() -> None:
+    shown = words(replace(LATER_RUN, behind_proxy=True))
+    assert "Stream Key demo?key=<your publish key>" in shown
+    assert "On this machine" not in shown
+    assert "The publish key was shown at the first run. If it is lost" in shown
+
+
 def test_the_demonstration_leaves_its_name_to_itself() -> None:
     shown = words(replace(FIRST_RUN, demo=True, app="studio"))
     assert f"Stream Key camera?key={KEY}" in shown
