@@ -5,7 +5,7 @@ from aiohttp import web
 from streamserver.api.app import Api
 from streamserver.endpoints.http.app import Mount
 from streamserver.endpoints.http.media import media_response
-from streamserver.endpoints.http.requests import FastRequest, Parked, accepts_gzip
+from streamserver.endpoints.http.requests import accepts_gzip
 from streamserver.outputs.hls.mount import HlsMount
 from streamserver.outputs.hls.viewers import ClientInfo
 from streamserver.web.pages import Asset, PageKind, Pages
@@ -35,10 +35,9 @@ def hls_mount(hls: HlsMount, *, any_origin: bool = True) -> Mount:
     def routes(app: web.Application) -> None:
         app.router.add_get(base + "/{path:.*}", answer, allow_head=False)
 
-    def fast(request: FastRequest) -> bytes | Parked | None:
-        return hls.fast(request)
-
-    return Mount(prefix=base + "/", routes=routes, fast=fast if any_origin else None, media=True)
+    return Mount(
+        prefix=base + "/", routes=routes, fast=hls.fast if any_origin else None, media=True
+    )
 
 
 def api_mount(api: Api) -> Mount:

@@ -201,7 +201,8 @@ class HlsDelivery:
             return problem(400, str(error))
         if msn == NO_DIRECTIVE or self._is_there(msn, part):
             return self.playlist()
-        if self._is_too_far(msn, part):
+        # Nearly all ask for the very next part.
+        if (msn, part) != window.hint and self._is_too_far(msn, part):
             self._stats.bad_requests += 1
             return _TOO_FAR
         waiter = self._parking.enter(owner, now_ns + self._hold_ns, msn=msn, part=part)

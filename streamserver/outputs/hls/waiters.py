@@ -23,7 +23,9 @@ class Counted:
 class Waiter:
     """One parked request. The connection gives a function that takes the answer's bytes."""
 
-    __slots__ = ("_parking", "_resume", "deadline_ns", "gzip", "msn", "owner", "part")
+    __slots__ = (
+        "_parking", "_resume_reply", "_resume_wire", "deadline_ns", "gzip", "msn", "owner", "part",
+    )  # fmt: skip
 
     def __init__(
         self, parking: "Parking", owner: Counted | None, deadline_ns: int, msn: int, part: int
@@ -35,7 +37,8 @@ class Waiter:
         self.owner = owner
         self.gzip = False
         self._parking: Parking | None = parking
-        self._resume: Callable[[Reply], None] | None = None
+        self._resume_wire: Callable[[bytes], None] | None = None
+        self._resume_reply: Callable[[Reply], None] | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -44,11 +47,11 @@ class Waiter:
 
     def park(self, resume: Callable[[bytes], None]) -> None:
         """Has ``resume`` called with a complete HTTP message, once; call this at once."""
-        self._resume = lambda reply: resume(reply.wire_gzip if self.gzip else reply.wire)
+        self._resume_wire = resume
 
     def park_reply(self, resume: Callable[[Reply], None]) -> None:
         """The same for servers that write their own heads."""
-        self._resume = resume
+        self._resume_reply = resume
 
     def cancel(self) -> None:
         """The client is gone; nothing will be resumed."""
@@ -56,15 +59,19 @@ class Waiter:
 
     def finish(self, reply: Reply) -> None:
         """Answers, unless the client is gone."""
-        resume = self._resume
-        if self._leave() and resume is not None:
-            resume(reply)
+        resume_wire, resume_reply = self._resume_wire, self._resume_reply
+        if not self._leave():
+            return
+        if resume_wire is not None:
+            resume_wire(reply.wire_gzip if self.gzip else reply.wire)
+        elif resume_reply is not None:
+            resume_reply(reply)
 
     def _leave(self) -> bool:
         parking = self._parking
         if parking is None:
             return False
-        self._parking = self._resume = None
+        self._parking = self._resume_wire = self._resume_reply = None
         parking.stats.parked -= 1
         if self.owner is not None:
             self.owner.parked -= 1
