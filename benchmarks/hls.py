@@ -1,7 +1,8 @@
 """LL-HLS viewers that really follow: one viewer-second against nginx's cost of the same requests.
 
 nginx speaks no low-latency HLS, so the reference is what it would need for as many requests of the
-same objects: this playlist and this part as files, asked for by as many connections.
+same objects: this playlist and this part as files, asked for by as many connections. What the
+stream costs without viewers is measured just before them and taken off: the ingest case tells it.
 """
 
 import tempfile
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.live import find
-from benchmarks.load import UselessRunError, measure_viewers, publishers
+from benchmarks.load import UselessRunError, measure_idle, measure_viewers, publishers
 from benchmarks.results import Row
 from benchmarks.servers import Running, nginx, streamserver, why_no_nginx
 from benchmarks.wrk import microseconds_per_request
@@ -49,6 +50,7 @@ def _round(row: Row, ours: Running, peer: Running | None, count: int, seconds: f
     with publishers(ours, "live", 1, 4096, 600):
         objects = find(ours, _STREAM)
         url = ours.url(f"/hls/{_STREAM}/index.m3u8")
+        alone = measure_idle(ours, seconds / 2)
         run = measure_viewers(ours, url, count, seconds)
     theirs = 0.0
     if peer is not None:
@@ -61,5 +63,11 @@ def _round(row: Row, ours: Running, peer: Running | None, count: int, seconds: f
             cost_us, _ = microseconds_per_request(peer, f"/{name}", count, _WRK_S)
             theirs += asked * cost_us / 1000
         row.theirs.append(theirs / run.seconds / count)
-    row.ours.append(run.cpu_ms / run.seconds / count)
-    row.notes = {"rss_kb": run.rss_kb, "generator": run.generator}
+    stream_ms = alone.cpu_ms / alone.seconds
+    row.ours.append((run.cpu_ms / run.seconds - stream_ms) / count)
+    row.notes = {
+        "rss_kb": run.rss_kb,
+        "rss_kb_without_viewers": alone.rss_kb,
+        "stream_cpu_ms_per_s": stream_ms,
+        "generator": run.generator,
+    }

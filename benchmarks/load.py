@@ -16,7 +16,14 @@ from typing import IO, Any
 from benchmarks.procfs import usage
 from benchmarks.servers import Running
 
-__all__ = ["Measured", "UselessRunError", "measure_publishers", "measure_viewers", "publishers"]
+__all__ = [
+    "Measured",
+    "UselessRunError",
+    "measure_idle",
+    "measure_publishers",
+    "measure_viewers",
+    "publishers",
+]
 
 _MOST_CPU = 0.85
 """Share of a core beyond which a generator may have been what was measured."""
@@ -71,6 +78,14 @@ def measure_publishers(
     if report["unsent"]:
         raise UselessRunError(f"{report['unsent']} bytes were not taken by the server")
     return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
+
+
+def measure_idle(server: Running, seconds: float) -> Measured:
+    """What a server spends with the load that it has already."""
+    before, began = usage(server.pid), time.monotonic()
+    time.sleep(seconds)
+    after, elapsed = usage(server.pid), time.monotonic() - began
+    return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, {})
 
 
 def measure_viewers(server: Running, url: str, count: int, seconds: float) -> Measured:
