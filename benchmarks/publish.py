@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks import clip
 
-__all__ = ["chunks"]
+__all__ = ["chunks", "commands"]
 
 _TIMESTAMP_FIELD = slice(1, 4)
 
@@ -48,22 +48,31 @@ def chunks(csid: int, kind: int, ms: int, stream_id: int, body: bytes, size: int
     return out
 
 
+def commands(tc_url: str, app: str, name: str, size: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """SetChunkSize, connect, createStream, and publish for the message stream that comes of it."""
+    connect = _string("connect") + _number(1) + _object(app=app, tcUrl=tc_url, type="nonprivate")
+    create = _string("createStream") + _number(2) + b"\x05"
+    publish = _string("publish") + _number(3) + b"\x05" + _string(name) + _string("live")
+    return (
+        bytes(chunks(2, 1, 0, 0, struct.pack(">I", size), 128)),
+        bytes(chunks(3, 20, 0, 0, connect, size)),
+        bytes(chunks(3, 20, 0, 0, create, size)),
+        bytes(chunks(3, 20, 0, 1, publish, size)),
+    )
+
+
 async def _connect(host: str, port: int, app: str, name: str, size: int) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"\x03" + bytes(1536))
     answer = await reader.readexactly(1 + 1536 + 1536)
     writer.write(answer[1:1537])
-    writer.write(chunks(2, 1, 0, 0, struct.pack(">I", size), 128))
-    url = f"rtmp://{host}:{port}/{app}"
-    connect = _string("connect") + _number(1) + _object(app=app, tcUrl=url, type="nonprivate")
-    writer.write(chunks(3, 20, 0, 0, connect, size))
-    writer.write(chunks(3, 20, 0, 0, _string("createStream") + _number(2) + b"\x05", size))
-    publish = _string("publish") + _number(3) + b"\x05" + _string(name) + _string("live")
+    set_size, connect, create, publish = commands(f"rtmp://{host}:{port}/{app}", app, name, size)
+    writer.write(set_size + connect + create)
     # All three answers are read for the codes in them, not parsed.
     seen = b""
     while seen.count(b"_result") < 2:
         seen += await reader.read(4096)
-    writer.write(chunks(3, 20, 0, 1, publish, size))
+    writer.write(publish)
     while b"NetStream.Publish.Start" not in seen:
         data = await reader.read(4096)
         if not data:
