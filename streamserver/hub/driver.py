@@ -20,7 +20,7 @@ class Driver:
 
     def __init__(self, clock: Clock) -> None:
         self.slicer = Slicer(now_ns=clock.monotonic_ns, schedule=self.schedule)
-        self.slicer.on_error = self._report
+        self.slicer.on_error = self.report
         self.last_tick_ns = 0
         self.failures = 0
         self._clock = clock
@@ -31,6 +31,10 @@ class Driver:
     def schedule(self, function: Callable[[], None]) -> None:
         """Runs a function at the end of this turn of the loop."""
         self._loop.call_soon(function)
+
+    def later(self, ms: int, function: Callable[[], None]) -> Callable[[], None]:
+        """Runs a function once, in so many milliseconds; answers what calls it off."""
+        return self._loop.call_later(ms / 1000, function).cancel
 
     def add_ticker(self, ticker: Callable[[int], None]) -> None:
         """Calls ``ticker(now_ns)`` four times a second."""
@@ -53,8 +57,9 @@ class Driver:
             try:
                 ticker(now_ns)
             except Exception as error:  # A ticker that fails once must not stop the others' time.
-                self._report(error)
+                self.report(error)
 
-    def _report(self, error: Exception) -> None:
+    def report(self, error: Exception) -> None:
+        """Counts and logs what a reader, feed or ticker failed with."""
         self.failures += 1
         logger.error("a reader or ticker failed: %s", error, exc_info=error)

@@ -1,0 +1,94 @@
+"""Tracks that arrive apart, brought together: packets by decoding time, within a small window.
+
+The order of a packet log is the order of arrival. RTMP publishers interleave well enough; RTP
+sends each track as it comes, and one may run half a second ahead.
+"""
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Final
+
+from streamserver.media.packet import Packet
+from streamserver.media.track import Kind
+
+__all__ = ["Interleaver"]
+
+_SLACK_MS: Final = 100
+"""A track may be so far ahead of the others without waiting: players buffer more than that."""
+
+_WINDOW_MS: Final = 500
+"""The longest that a packet waits, in media time: a track that fell silent stops nobody."""
+
+_MAX_BYTES: Final = 2 * 1024 * 1024
+"""What may wait."""
+
+
+class Interleaver:
+    """Packets in, packets out: per track in order, between tracks at most the slack apart.
+
+    Where the window or the bytes are reached, the oldest packet goes out as it is, and counts in
+    ``forced``.
+    """
+
+    __slots__ = ("_bytes", "_count", "_held", "_newest_ms", "_reached", "forced")
+
+    def __init__(self) -> None:
+        self.forced = 0
+        """Packets that went out before the other tracks had come as far."""
+        self._held: list[tuple[int, int, Packet]] = []
+        self._bytes = 0
+        self._count = 0
+        self._newest_ms = 0
+        self._reached: dict[Kind, int | None] = {}
+
+    @property
+    def held(self) -> int:
+        """Packets that wait."""
+        return len(self._held)
+
+    def begin(self, kinds: Iterable[Kind]) -> None:
+        """The kinds of tracks that come from here on; `flush` first."""
+        self._reached = dict.fromkeys(kinds)
+        self._newest_ms = 0
+
+    def push(self, packet: Packet) -> Iterable[Packet]:
+        """Takes a packet of a kind that was begun; answers what may go out now, in order."""
+        time_ms = packet.dts_ms
+        limit_ms = self._limit_ms(packet, time_ms)
+        if not self._held and time_ms <= limit_ms:
+            return (packet,)
+        self._count += 1
+        heappush(self._held, (time_ms, self._count, packet))
+        self._bytes += len(packet.data)
+        return self._release(limit_ms)
+
+    def flush(self) -> list[Packet]:
+        """What waits, in order."""
+        held, self._held, self._bytes = self._held, [], 0
+        return [packet for _, _, packet in sorted(held, key=lambda entry: entry[:2])]
+
+    def _limit_ms(self, packet: Packet, time_ms: int) -> int:
+        """Up to where packets may go out: the slowest track and the slack."""
+        reached = self._reached
+        reached[packet.track.codec.kind] = time_ms
+        self._newest_ms = max(self._newest_ms, time_ms)
+        slowest = time_ms
+        for kind, at_ms in reached.items():
+            if at_ms is None:
+                # A track that has not come yet is taken to begin here.
+                reached[kind] = at_ms = time_ms
+            slowest = min(slowest, at_ms)
+        return slowest + _SLACK_MS
+
+    def _release(self, limit_ms: int) -> list[Packet]:
+        overdue_ms = self._newest_ms - _WINDOW_MS
+        out: list[Packet] = []
+        held = self._held
+        while held and (
+            held[0][0] <= limit_ms or held[0][0] <= overdue_ms or self._bytes > _MAX_BYTES
+        ):
+            time_ms, _, packet = heappop(held)
+            self._bytes -= len(packet.data)
+            self.forced += time_ms > limit_ms
+            out.append(packet)
+        return out
