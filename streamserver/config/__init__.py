@@ -5,6 +5,7 @@ from streamserver.config.memory import MemoryBound, memory_bound
 from streamserver.config.model import (
     AuthConfig,
     Config,
+    DestinationConfig,
     HlsConfig,
     HttpConfig,
     KeyAction,
@@ -13,6 +14,7 @@ from streamserver.config.model import (
     LogConfig,
     LogFormat,
     LogLevel,
+    OutgoingConfig,
     RtmpConfig,
     ServerConfig,
     StorageConfig,
@@ -23,6 +25,7 @@ from streamserver.config.sources import Fault, InvalidConfigError, Source, Sourc
 __all__ = [
     "AuthConfig",
     "Config",
+    "DestinationConfig",
     "Fault",
     "HlsConfig",
     "HttpConfig",
@@ -35,6 +38,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "MemoryBound",
+    "OutgoingConfig",
     "RtmpConfig",
     "Secret",
     "ServerConfig",

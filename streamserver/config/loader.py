@@ -53,6 +53,10 @@ class LoadedConfig:
         """Every credential in it, for the mask of the logs."""
         auth = self.config.auth
         texts = [auth.api_token.reveal(), *(key.key.reveal() for key in auth.keys)]
+        for destination in self.config.destinations:
+            url = destination.url.reveal()
+            # The key may hold slashes behind its question mark.
+            texts += [url, url.partition("?")[0].rpartition("/")[2], url.partition("?")[2]]
         return tuple(text for text in texts if text)
 
 

@@ -15,6 +15,7 @@ from streamserver.config.secret import Secret
 __all__ = [
     "AuthConfig",
     "Config",
+    "DestinationConfig",
     "HlsConfig",
     "HttpConfig",
     "KeyAction",
@@ -23,6 +24,7 @@ __all__ = [
     "LogConfig",
     "LogFormat",
     "LogLevel",
+    "OutgoingConfig",
     "RtmpConfig",
     "ServerConfig",
     "StorageConfig",
@@ -150,6 +152,16 @@ class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     idle_timeout_s: Seconds = 15
     """A publisher that sends no media for this long is closed."""
 
+    wait_for_stream_s: Annotated[float, Meta(ge=0, le=3600)] = 10
+    """How long a player waits for a stream that is not live; 0: it is refused at once."""
+
+    max_join_ms: Annotated[int, Meta(ge=0, le=1000)] = 100
+    """What is sent to many RTMP and FLV viewers at once is joined for up to this time; a few get
+    everything as it comes."""
+
+    max_lag_s: Annotated[float, Meta(ge=1, le=600)] = 10
+    """An RTMP or FLV viewer that is further behind is closed; before, it loses frames."""
+
 
 class HlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[hls]``: low-latency HLS."""
@@ -211,6 +223,33 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The directory; empty: the state directory of the platform."""
 
 
+class OutgoingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[outgoing]``: connections that this server makes."""
+
+    allow_private: bool = True
+    """Whether they may go to loopback, private and link-local addresses; ``false`` where people
+    that you do not know set destinations."""
+
+    ca_file: str = ""
+    """Certificate authorities (PEM) to believe besides the system's."""
+
+
+class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[destinations]]``."""
+
+    stream: str
+    """The stream that is sent on, ``app/name``."""
+
+    url: Secret
+    """Where to: ``rtmp://`` or ``rtmps://host/app/key``."""
+
+    name: Annotated[str, Meta(max_length=128)] = ""
+    """What people call it."""
+
+    enabled: bool = True
+    """Whether it is sent; ``false``: paused."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``: the bounds that keep one peer from taking everything."""
 
@@ -248,6 +287,9 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings; ``Config()`` is the default and works."""
 
+    destinations: tuple[DestinationConfig, ...] = ()
+    """Where streams are sent on to; first, for in a file it stands before every section."""
+
     server: ServerConfig = ServerConfig()
     """The process as a whole."""
 
@@ -268,6 +310,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     storage: StorageConfig = StorageConfig()
     """What outlives the process."""
+
+    outgoing: OutgoingConfig = OutgoingConfig()
+    """Connections that this server makes."""
 
     limits: LimitsConfig = LimitsConfig()
     """The bounds."""

@@ -26,6 +26,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _names(config)
     yield from _credentials(config)
     yield from _media(config)
+    yield from _destinations(config)
     yield from _ports(config)
 
 
@@ -118,6 +119,22 @@ def _media(config: Config) -> Iterator[tuple[KeyPath, str]]:
         )
     if limits.log_max_bytes < limits.max_message_bytes:
         yield ("limits", "log_max_bytes"), "is smaller than limits.max_message_bytes"
+
+
+def _destinations(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    seen: set[tuple[str, str]] = set()
+    for index, one in enumerate(config.destinations):
+        path: KeyPath = ("destinations", index)
+        url = one.url.reveal()
+        try:
+            StreamKey.parse(one.stream)
+        except InvalidNameError as error:
+            yield (*path, "stream"), str(error)
+        if not url.lower().startswith(("rtmp://", "rtmps://")):
+            yield (*path, "url"), "begins with neither rtmp:// nor rtmps://"
+        if (one.stream, url) in seen:
+            yield (*path, "url"), "is a destination of this stream already"
+        seen.add((one.stream, url))
 
 
 def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:
