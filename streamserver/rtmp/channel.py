@@ -127,11 +127,12 @@ class Channel:
         """What was completed since the last call. Chunk sizes and aborts are done already."""
         return self._decoder.messages()
 
-    def send(self, message: Message, csid: int) -> None:
-        """Queues a message. The type SetChunkSize changes how the following ones are cut."""
+    def send(self, message: Message, csid: int, *, full: bool = True) -> None:
+        """Queues a message. The type SetChunkSize changes how the following ones are cut;
+        ``full`` as in `ChunkEncoder.encode`."""
         if message.type_id == WINDOW_ACK_SIZE:
             self._announced_window = read_u32(message)
-        self._out += self._encoder.encode(message, csid)
+        self._out += self._encoder.encode(message, csid, full=full)
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""

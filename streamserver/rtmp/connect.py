@@ -8,9 +8,16 @@ from streamserver.rtmp.command import Command
 from streamserver.rtmp.events import ConnectReceived
 from streamserver.rtmp.url import TcUrl
 
-__all__ = ["AUDIO_FOUR_CCS", "VIDEO_FOUR_CCS", "read_connect", "speaks_enhanced"]
+__all__ = [
+    "AUDIO_FOUR_CCS",
+    "VIDEO_FOUR_CCS",
+    "offered_four_ccs",
+    "read_connect",
+    "speaks_enhanced",
+]
 
 _MOST_FOUR_CCS: Final = 64
+_TAKES: Final = 1 | 4
 AUDIO_FOUR_CCS: Final = frozenset({"mp4a", "Opus", ".mp3", "fLaC", "ac-3", "ec-3"})
 """Audio codecs of enhanced RTMP, in the spelling of the specification."""
 
@@ -25,8 +32,6 @@ def read_connect(command: Command) -> ConnectReceived:
     values = command.mapping(0)
     tc_url = _text(values, "tcUrl") or _text(values, "tcurl")
     url = TcUrl.parse(tc_url)
-    listed = values.get("fourCcList")
-    codes = listed[:_MOST_FOUR_CCS] if isinstance(listed, list) else []
     return ConnectReceived(
         app=_text(values, "app"),
         tc_url=tc_url,
@@ -37,7 +42,7 @@ def read_connect(command: Command) -> ConnectReceived:
         swf_url=_text(values, "swfUrl"),
         page_url=_text(values, "pageUrl"),
         object_encoding=as_int(values.get("objectEncoding"), 0),
-        four_ccs=tuple(_four_cc(code) for code in codes if isinstance(code, str)),
+        four_ccs=_four_cc_list(values.get("fourCcList")),
         video_four_ccs=_four_cc_map(values.get("videoFourCcInfoMap")),
         audio_four_ccs=_four_cc_map(values.get("audioFourCcInfoMap")),
         caps_ex=as_int(values.get("capsEx"), 0),
@@ -52,9 +57,25 @@ def speaks_enhanced(connect: ConnectReceived) -> bool:
     )
 
 
+def offered_four_ccs(values: Mapping[str, AmfValue]) -> frozenset[str]:
+    """The codecs that a server's answer to connect offers to take; ``*`` means any.
+
+    Enhanced RTMP v2: the maps tell decoding (1) and forwarding (4) from encoding (2) only.
+    """
+    mapped = _four_cc_map(values.get("videoFourCcInfoMap"))
+    mapped |= _four_cc_map(values.get("audioFourCcInfoMap"))
+    taken = frozenset(code for code, mask in mapped.items() if mask & _TAKES)
+    return taken.union(_four_cc_list(values.get("fourCcList")))
+
+
 def _text(values: Mapping[str, AmfValue], key: str) -> str:
     value = values.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _four_cc_list(value: AmfValue) -> tuple[str, ...]:
+    codes = value[:_MOST_FOUR_CCS] if isinstance(value, list) else []
+    return tuple(_four_cc(code) for code in codes if isinstance(code, str))
 
 
 def _four_cc(code: str) -> str:

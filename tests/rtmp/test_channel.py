@@ -153,3 +153,12 @@ def test_a_rate_limit_counts_in_seconds_from_the_first():
     limit = RateLimit(2)
     times = (0, 1, 2, SECOND - 1, SECOND, SECOND + 1, SECOND + 2)
     assert [limit.allows(t) for t in times] == [True, True, False, False, True, True, False]
+
+
+def test_times_may_be_sent_as_distances():
+    client = Channel(ClientHandshake(), SessionSettings())
+    client.receive(b"\x03" + bytes(2 * HANDSHAKE_BYTES), 0)
+    client.bytes_to_send()
+    for time in (1000, 1040):
+        client.send(Message(m.AUDIO, time, 1, b"x"), 4, full=False)
+    assert client.bytes_to_send() == (b"\x04\0\x03\xe8\0\0\1\x08\1\0\0\0x" + b"\x84\0\0\x28x")

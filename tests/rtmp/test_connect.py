@@ -1,6 +1,6 @@
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.command import command, parse_command
-from streamserver.rtmp.connect import read_connect, speaks_enhanced
+from streamserver.rtmp.connect import offered_four_ccs, read_connect, speaks_enhanced
 from streamserver.rtmp.events import ConnectReceived
 
 
@@ -73,3 +73,14 @@ def test_lists_of_codecs_are_bounded():
         {"fourCcList": ["hvc1"] * 999, "videoFourCcInfoMap": {f"k{i}": 1 for i in range(999)}}
     )
     assert len(connect.four_ccs) == len(connect.video_four_ccs) == 64
+
+
+def test_the_offer_of_a_server_is_what_it_decodes_or_forwards():
+    assert offered_four_ccs({}) == frozenset()
+    assert offered_four_ccs(
+        {
+            "fourCcList": ["Avc1", 7],
+            "videoFourCcInfoMap": {"hvc1": 1, "av01": 2, "vp09": 6},
+            "audioFourCcInfoMap": {"Opus": 4, "fLaC": 0},
+        }
+    ) == {"avc1", "hvc1", "vp09", "Opus"}
