@@ -18,7 +18,7 @@ from typing import Final
 from streamserver.errors import InvalidNameError
 from streamserver.names import StreamKey
 
-__all__ = ["Asset", "PageKind", "Pages"]
+__all__ = ["HLS_JS", "Asset", "PageKind", "Pages"]
 
 HLS_JS: Final = "vendor/hls.js-1.7.4/hls.light.min.js"
 """The light build: it lacks alternative audio, subtitles and DRM, which we do not serve."""
@@ -31,6 +31,7 @@ _CONTENT_TYPES: Final = {
     "LICENSE": "text/plain; charset=utf-8",
 }
 _FAVICON: Final = "favicon.ico"
+_STABLE_HLS_JS: Final = "hls.js"
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _REVALIDATE: Final = "no-cache"
 
@@ -106,6 +107,8 @@ class Pages:
         }
         # Asked for by browsers whatever a page says, under a name that never changes.
         self._assets[_FAVICON] = _asset("favicon.svg", sources["favicon.svg"], _REVALIDATE, {})
+        # Likewise, for pages of other sites: a script needs no permission to be loaded there.
+        self._assets[_STABLE_HLS_JS] = _asset(HLS_JS, sources[HLS_JS], _REVALIDATE, {})
         self._pages = {
             kind: self._render(kind, text.replace("{{stage}}", stage), embed_ancestors)
             for kind, text in pages.items()

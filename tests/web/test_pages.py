@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from streamserver.web.pages import PageKind, Pages
+from streamserver.web.pages import HLS_JS, PageKind, Pages
 
 PAGES = Pages()
 PATHS = {PageKind.DASHBOARD: "", PageKind.PLAY: "play/live/demo", PageKind.EMBED: "embed/live/demo"}
@@ -227,3 +227,13 @@ def test_what_is_not_ours_is_what_its_makers_published_and_brings_its_licence():
     there = {f"{folder.name}/{entry.name}" for folder in vendor.iterdir() if folder.is_dir()
              for entry in folder.iterdir()}  # fmt: skip
     assert there == listed
+
+
+def test_other_sites_find_our_hls_js_under_a_name_that_never_changes() -> None:
+    stable = PAGES.asset("hls.js")
+    versioned = PAGES.asset(f"{PAGES.version}/{HLS_JS}")
+    assert versioned is not None
+    assert stable is not None
+    assert stable.cache_control == "no-cache"
+    assert stable.content_type == "text/javascript; charset=utf-8"
+    assert stable.body == versioned.body
