@@ -18,11 +18,15 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
+import av
+import numpy as np
 import pytest
 
+from streamserver.ffmpeg.testsource_clock import BlockClock
 from tests.peers.ffmpeg import Player, require
 
 __all__ = [
+    "FramePlayer",
     "LightPlayer",
     "Listed",
     "MpvPlayer",
@@ -166,34 +170,68 @@ class MpvPlayer(Player):
         return None
 
 
-def vlc(url: str, directory: Path) -> Player:
+class FramePlayer(Player):
+    """A player that writes what it shows as pictures, a few in a second."""
+
+    def __init__(
+        self, command: list[str], directory: Path, frames: Path, env: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(command, directory / f"{frames.name}.log", env)
+        self._frames = frames
+
+    def glass(self, clock: BlockClock) -> float | None:
+        """Seconds from the drawing of the newest picture to its showing; None without one."""
+        # The very newest may be half written.
+        paths = sorted(self._frames.iterdir(), key=lambda path: path.stat().st_mtime)[:-1]
+        if not paths:
+            return None
+        with av.open(str(paths[-1])) as container:
+            frame = next(container.decode(video=0))
+        # VLC pads the lines to its liking and scales the whole.
+        luma = frame.to_ndarray(
+            format="gray", width=clock.picture_width, height=clock.picture_height
+        )
+        drawn = clock.read(luma.astype(np.uint8))
+        return None if drawn is None else paths[-1].stat().st_mtime - drawn / 1000
+
+
+def vlc(url: str, directory: Path) -> FramePlayer:
     """VLC without a window. It refuses to run as root, so it runs as nobody."""
     require("cvlc", "setpriv")
-    home = directory / "vlc-home"
-    home.mkdir()
-    home.chmod(0o777)
+    home, frames = directory / "vlc-home", directory / "vlc"
+    for each in (home, frames):
+        each.mkdir()
+        each.chmod(0o777)
     as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    prefix = as_nobody if os.geteuid() == 0 else ()
-    return Player(
+    return FramePlayer(
         [
-            *prefix,
-            *("cvlc", "-q", "-I", "dummy", "--vout", "dummy", "--aout", "dummy", url, "vlc://quit"),
+            *(as_nobody if os.geteuid() == 0 else ()),
+            *("cvlc", "-q", "-I", "dummy", "--vout", "dummy", "--aout", "dummy"),
+            *("--video-filter=scene", "--scene-format=png", "--scene-ratio=15"),
+            *(f"--scene-path={frames}", url, "vlc://quit"),
         ],
-        directory / "vlc.log",
+        directory,
+        frames,
         {"HOME": str(home), "PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(home)},
     )
 
 
-def gstreamer(url: str, directory: Path) -> Player:
+def gstreamer(url: str, directory: Path) -> FramePlayer:
     """GStreamer's playbin3 with sinks that keep time."""
     require("gst-launch-1.0")
-    sink = "fakesink sync=true"
-    return Player(
+    frames = directory / "gstreamer"
+    frames.mkdir()
+    sink = (
+        "videorate drop-only=true ! video/x-raw,framerate=2/1 ! videoconvert ! pngenc "
+        f"! multifilesink sync=true location={frames}/%05d.png"
+    )
+    return FramePlayer(
         [
             *("gst-launch-1.0", "-q", "playbin3", f"uri={url}"),
-            *(f"video-sink={sink}", f"audio-sink={sink}"),
+            *(f"video-sink={sink}", "audio-sink=fakesink sync=true"),
         ],
-        directory / "gstreamer.log",
+        directory,
+        frames,
     )
 
 

@@ -86,7 +86,8 @@ class RunningServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-        if exc is not None:
+        # A skip is no Exception.
+        if isinstance(exc, Exception):
             exc.add_note(f"--- server log ({self.log_path})\n{self.log()[-6000:]}")
 
     @property
