@@ -7,14 +7,14 @@ ends by itself unless told; `publishing` ends what it started.
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from tests.peers.server import stop_process
 
 __all__ = [
     "Publisher",
@@ -78,9 +78,21 @@ def publishing(
         error.add_note(f"--- {Path(command[0]).name} ({log_path})\n{publisher.log()[-3000:]}")
         raise
     finally:
-        stop_process(process)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
+        _stop_group(process)
+
+
+def _stop_group(process: subprocess.Popen[bytes]) -> None:
+    """Asks an encoder and its children to end, then insists."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def ffmpeg(
@@ -185,6 +197,7 @@ def obs(
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
         "XDG_RUNTIME_DIR": str(home),
+        "TMPDIR": str(home),
         "LIBGL_ALWAYS_SOFTWARE": "1",
         "QT_QPA_PLATFORM": "xcb",
     }
