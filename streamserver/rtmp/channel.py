@@ -83,7 +83,7 @@ class Channel:
         )
         self._encoder = ChunkEncoder()
         self._handshake_out = bytearray()
-        self._out = bytearray()
+        self._out: list[bytes] = []
         """Chunks; they wait for the end of the handshake."""
         self._max_headers = settings.max_headers_per_s
         self._headers_left = 0
@@ -132,7 +132,7 @@ class Channel:
         ``full`` as in `ChunkEncoder.encode`."""
         if message.type_id == WINDOW_ACK_SIZE:
             self._announced_window = read_u32(message)
-        self._out += self._encoder.encode(message, csid, full=full)
+        self._out.append(self._encoder.encode(message, csid, full=full))
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""
@@ -141,7 +141,7 @@ class Channel:
             data = bytes(self._handshake_out)
             self._handshake_out.clear()
         if self._out and self._handshake is None:
-            data += self._out
+            data += b"".join(self._out)
             self._out.clear()
         self.bytes_sent += len(data)
         return data

@@ -45,6 +45,8 @@ _HEADER_BYTES: Final = (11, 7, 3)
 _INCOMPLETE: Final = -1
 _NO_MARKER: Final = b""
 _U32: Final = Struct(">I").unpack_from
+_PACK_U32: Final = Struct(">I").pack
+_PACK_TWO_U32: Final = Struct(">II").pack
 _SHORTEST_RUN: Final = 8
 _LONGEST_RUN: Final = 1 << 20
 
@@ -412,40 +414,45 @@ class ChunkEncoder:
         if not 2 <= csid < 64:
             # Several readers get the longer forms wrong.
             raise LocalProtocolError(f"chunk stream {csid} is outside 2 to 63")
-        if len(message.body) > 0xFFFFFF:
+        type_id, timestamp, stream_id, body = message
+        size = len(body)
+        if size > 0xFFFFFF:
             raise LocalProtocolError("a message has at most 16777215 bytes")
         header, extended = self._header(message, csid, full)
-        self._last[csid] = (
-            message.timestamp, message.stream_id, message.type_id, len(message.body)
-        )  # fmt: skip
-        chunks = self._cut(header, bytes((0xC0 | csid,)) + extended, message.body)
-        if message.type_id == SET_CHUNK_SIZE:
+        self._last[csid] = (timestamp, stream_id, type_id, size)
+        if size <= self._chunk_size:
+            chunks = header + body
+        else:
+            chunks = self._cut(header, bytes((0xC0 | csid,)) + extended, body)
+        if type_id == SET_CHUNK_SIZE:
             self._chunk_size = read_u32(message)
         return chunks
 
     def _header(self, message: Message, csid: int, full: bool) -> tuple[bytes, bytes]:
         """The first header with the extended timestamp, and that again for the type 3 ones."""
+        type_id, timestamp, stream_id, body = message
+        size = len(body)
         last = None if full else self._last.get(csid)
-        form, time = 0, message.timestamp
-        if last is not None and last[1] == message.stream_id:
-            delta = (message.timestamp - last[0]) & _MASK
+        form, time = 0, timestamp
+        if last is not None and last[1] == stream_id:
+            delta = (timestamp - last[0]) & _MASK
             # A step back is written as an absolute time: not every reader knows negative deltas.
             if delta < 2**31:
-                same = last[2:] == (message.type_id, len(message.body))
-                form, time = 2 if same else 1, delta
+                form = 2 if last[2] == type_id and last[3] == size else 1
+                time = delta
         # 5.3.1.3: 0xFFFFFF itself has to be extended too.
-        extended = time.to_bytes(4, "big") if time >= _EXTENDED else b""
-        header = bytes((form << 6 | csid,)) + min(time, _EXTENDED).to_bytes(3, "big")
-        if form < 2:
-            header += len(message.body).to_bytes(3, "big") + bytes((message.type_id,))
-        if form == 0:
-            header += message.stream_id.to_bytes(4, "little")
+        extended = b"" if time < _EXTENDED else time.to_bytes(4, "big")
+        first = (form << 6 | csid) << 24 | min(time, _EXTENDED)
+        if form == 2:
+            header = _PACK_U32(first)
+        else:
+            header = _PACK_TWO_U32(first, size << 8 | type_id)
+            if form == 0:
+                header += stream_id.to_bytes(4, "little")
         return header + extended, extended
 
     def _cut(self, header: bytes, marker: bytes, body: bytes) -> bytes:
         size = self._chunk_size
-        if len(body) <= size:
-            return header + body
         pieces = [header, body[:size]]
         for start in range(size, len(body), size):
             pieces.append(marker)

@@ -117,6 +117,8 @@ class ClientSession:
         self._auth_nonce = auth_nonce
         self._state = ClientState.HANDSHAKE
         self._stream_id = 0
+        self._sending = False
+        """Whether media may be sent: for the hot path."""
         self._peer_four_ccs: frozenset[str] = frozenset()
         self._events: list[ClientEvent] = []
         self._deadline_ns = now_ns + self._bounds.setup_timeout_ns
@@ -224,7 +226,7 @@ class ClientSession:
         back is written as an absolute time. False when the connection ended meanwhile.
         Raises `LocalProtocolError` before `PublishAccepted`.
         """
-        if not self._may_send():
+        if not self._sending and not self._may_send():
             return False
         type_id, csid = (VIDEO, _CSID_VIDEO) if kind == "video" else (AUDIO, _CSID_AUDIO)
         message = Message(type_id, timestamp_ms & _MASK, self._stream_id, body)
@@ -436,9 +438,10 @@ class ClientSession:
 
     def _step(self, step: ClientStep) -> None:
         self._state = CLIENT_TRANSITIONS[self._state, step]
+        self._sending = self._state is ClientState.LIVE and not self._plays
 
     def _may_send(self) -> bool:
-        if self._state is ClientState.LIVE and not self._plays:
+        if self._sending:
             return True
         if self._state in ENDED:
             return False
