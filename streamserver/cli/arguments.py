@@ -2,17 +2,19 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from streamserver.config import LogLevel
+from streamserver.errors import ConfigError
 
-__all__ = ["COMMANDS", "Options", "parse"]
+__all__ = ["COMMANDS", "Options", "SinkOptions", "parse"]
 
 COMMANDS: Final = {
     "serve": "run the server (the default)",
     "demo": "run the server, and publish a moving test picture as live/demo",
     "check": "read the configuration and print what would run, or every fault in it",
+    "sink": "take what publishers send and count it, or misbehave: a destination for tests",
     "openapi": "print the OpenAPI document of the API",
     "version": "print the versions",
 }
@@ -22,6 +24,26 @@ _EXIT_CODES: Final = (
     "exit codes: 0 done, 1 failed while running, 2 wrong usage, 69 a port is taken or a service is "
     "missing, 78 the configuration is at fault"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkOptions:
+    """What was asked of the sink."""
+
+    host: str = "localhost"
+    """The address to listen on; empty: all."""
+
+    port: int = 1937
+    """The port; 0 takes a free one."""
+
+    misbehave: str = "none"
+    """A text that `Misbehavior.parse` takes."""
+
+    tls: bool = False
+    """Whether to speak RTMPS."""
+
+    save_cert: str | None = None
+    """The file that the certificate of this run is written to, so that others can trust it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +68,9 @@ class Options:
     json: bool = False
     """Whether to answer as JSON."""
 
+    sink: SinkOptions = field(default_factory=SinkOptions)
+    """For the command ``sink``."""
+
 
 def parse(arguments: Sequence[str]) -> Options:
     """Reads the arguments behind the program's name. Exits with 2 on wrong usage."""
@@ -60,7 +85,13 @@ def parse(arguments: Sequence[str]) -> Options:
         open_browser=found.get("open", False),
         tls_self_signed=found.get("tls_self_signed", False),
         json=found.get("json", False),
+        sink=_sink_options(found),
     )
+
+
+def _sink_options(found: dict[str, object]) -> SinkOptions:
+    given = {name: found[name] for name in SinkOptions.__slots__ if name in found}
+    return SinkOptions(**given)  # type: ignore[arg-type]  # argparse made them of these types
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "serve": [configuring, serving],
         "demo": [configuring, serving],
         "check": [configuring],
+        "sink": [_sinking()],
     }
     for name, what in COMMANDS.items():
         command = commands.add_parser(
@@ -116,6 +148,36 @@ def _serving() -> argparse.ArgumentParser:
         help="serve HTTPS with a certificate made on the spot, which browsers warn of once",
     )
     return group
+
+
+def _sinking() -> argparse.ArgumentParser:
+    group = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group.add_argument("--host", help='the address to listen on; "" for all (default: localhost)')
+    group.add_argument("--port", type=int, help="the port (default: 1937)")
+    group.add_argument(
+        "--misbehave",
+        metavar="HOW",
+        type=_misbehavior,
+        help="refuse, silent, garbage, web, reject[:WHY], stall, drop:10s, slow:500k, "
+        "close-each[:NUMBER], tls-bad:name or tls-bad:expired",
+    )
+    group.add_argument("--tls", action="store_true", help="speak RTMPS, self-signed")
+    group.add_argument(
+        "--save-cert", metavar="PATH", help="write the certificate there, for clients to trust"
+    )
+    group.add_argument("--json", action="store_true", help="one JSON object per line")
+    return group
+
+
+def _misbehavior(text: str) -> str:
+    # Late: the other commands need none of what it imports.
+    from streamserver.sink.misbehavior import Misbehavior
+
+    try:
+        Misbehavior.parse(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 class _Extend(argparse.Action):

@@ -113,6 +113,13 @@ def _openapi(options: Options, context: Context) -> int:
     return 0
 
 
+def _sink(options: Options, context: Context) -> int:
+    # Late, as above.
+    from streamserver.cli.sink import run_sink
+
+    return run_sink(options, stdout=context.stdout, stderr=context.stderr)
+
+
 def _version(options: Options, context: Context) -> int:
     found = versions()
     if options.json:
@@ -126,6 +133,7 @@ _COMMANDS: Final[dict[str, Callable[[Options, Context], int]]] = {
     "serve": _serve,
     "demo": _serve,
     "check": _check,
+    "sink": _sink,
     "openapi": _openapi,
     "version": _version,
 }

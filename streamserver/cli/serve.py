@@ -19,7 +19,7 @@ from streamserver.errors import ConfigError, UnavailableError
 from streamserver.logging_setup import Redactor, use_color
 from streamserver.net import Listening, lan_address
 
-__all__ = ["RunServer", "Running", "banner_info", "serve"]
+__all__ = ["RunServer", "Running", "banner_info", "exit_code", "loop_factory", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +120,11 @@ def serve(
                 raise
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(until_stopped())
     except Exception as error:
         # The one place where everything that ended the server becomes an exit code.
-        return _exit_code(error, stderr)
+        return exit_code(error, stderr)
     return 0
 
 
@@ -155,7 +155,8 @@ def _server() -> RunServer:
     return server
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop that the program runs on; None for Python's own."""
     if sys.platform != "linux":
         return None
     import uvloop
@@ -164,7 +165,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _exit_code(error: Exception, stderr: TextIO) -> int:
+def exit_code(error: Exception, stderr: TextIO) -> int:
+    """Says what ended the program, and answers its exit code."""
     for cause in _causes(error):
         if isinstance(cause, ConfigError | UnavailableError):
             stderr.write(f"streamserver: {cause}\n")

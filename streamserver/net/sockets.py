@@ -6,15 +6,16 @@ import socket
 
 from streamserver.errors import ConfigError, UnavailableError
 
-__all__ = ["BACKLOG", "bind"]
+__all__ = ["BACKLOG", "bind", "keep_little"]
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel lowers it to its own bound."""
 
-_PORT_KEYS = {
-    "http": "http.port", "https": "http.https_port", "rtmp": "rtmp.port", "rtmps": "rtmp.tls_port",
+_PORT_FLAGS = {
+    "http": "--set http.port=…", "https": "--set http.https_port=…", "rtmp": "--set rtmp.port=…",
+    "rtmps": "--set rtmp.tls_port=…", "sink": "--port …",
 }  # fmt: skip
-"""Where the port of each listener is configured."""
+"""How each listener is given another port."""
 
 
 def bind(name: str, host: str, port: int) -> list[socket.socket]:
@@ -44,6 +45,11 @@ def bind(name: str, host: str, port: int) -> list[socket.socket]:
             sock.close()
         raise UnavailableError(_explain(name, host, port, error)) from error
     return sockets
+
+
+def keep_little(sock: socket.socket, size: int = 64 * 1024) -> None:
+    """Bounds what the kernel keeps of unread bytes, for all that a listening socket accepts."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _bind_one(name: str, host: str, port: int) -> socket.socket:
@@ -76,7 +82,7 @@ def _explain(name: str, host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"{where} is taken: `ss -ltnp 'sport = :{port}'` shows by whom; "
-            f"or choose another one with --set {_PORT_KEYS.get(name, 'http.port')}=…"
+            f"or choose another one with {_PORT_FLAGS.get(name, '--set http.port=…')}"
         )
     if error.errno == errno.EACCES:
         return f"{where} may not be opened by this user: ports below 1024 need privileges"

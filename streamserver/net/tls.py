@@ -124,14 +124,15 @@ def _reason(error: Exception) -> str:
 
 
 def self_signed_pem(
-    names: Iterable[str], *, now: datetime | None = None, days: int = 90
+    names: Iterable[str], *, now: datetime | None = None, days: int = 90, loopback: bool = True
 ) -> tuple[bytes, bytes]:
     """A certificate for host names and addresses, and its key (ECDSA P-256), as PEM.
 
-    ``localhost``, 127.0.0.1 and ::1 are always in it.
+    With ``loopback``, ``localhost``, 127.0.0.1 and ::1 are in it too.
     """
     now = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
+    alternative = x509.SubjectAlternativeName(_alternative_names(names, loopback))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "streamserver, self-signed")])
     certificate = (
         x509.CertificateBuilder()
@@ -142,7 +143,7 @@ def self_signed_pem(
         # An hour of tolerance for a client whose clock is late.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName(_alternative_names(names)), critical=False)
+        .add_extension(alternative, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
@@ -154,9 +155,9 @@ def self_signed_pem(
     )
 
 
-def _alternative_names(names: Iterable[str]) -> list[x509.GeneralName]:
+def _alternative_names(names: Iterable[str], loopback: bool) -> list[x509.GeneralName]:
     found: dict[str, x509.GeneralName] = {}
-    for name in ("localhost", "127.0.0.1", "::1", *names):
+    for name in (*(("localhost", "127.0.0.1", "::1") if loopback else ()), *names):
         address = parse_ip(name)
         if address is not None:
             found[str(address)] = x509.IPAddress(ip_address(str(address)))

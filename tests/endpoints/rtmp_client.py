@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import struct
 
 
@@ -32,13 +33,26 @@ class RtmpClient:
         self.seen = b""
 
     @classmethod
-    async def connect(cls, port: int, *, prefix: bytes = b"") -> "RtmpClient":
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def connect(
+        cls, port: int, *, prefix: bytes = b"", tls: ssl.SSLContext | None = None
+    ) -> "RtmpClient":
+        """``tls``: what the client trusts, for RTMPS to ``localhost``."""
+        name = "localhost" if tls else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=tls, server_hostname=name
+        )
         writer.write(prefix)
         return cls(reader, writer)
 
     async def publish(self, app: str, key: str, *, host: str = "127.0.0.1") -> None:
         """Asks; what comes of it is for `until`."""
+        await self._ask(app, string("publish") + number(3) + b"\x05" + string(key), host)
+
+    async def play(self, app: str, name: str) -> None:
+        """Asks to play."""
+        await self._ask(app, string("play") + number(3) + b"\x05" + string(name), "127.0.0.1")
+
+    async def _ask(self, app: str, command: bytes, host: str) -> None:
         self.writer.write(b"\x03" + bytes(1536))
         answer = await self.reader.readexactly(3073)
         self.writer.write(answer[1:1537])
@@ -50,8 +64,7 @@ class RtmpClient:
         self.writer.write(message(3, 20, 0, 0, connect))
         self.writer.write(message(3, 20, 0, 0, string("createStream") + number(2) + b"\x05"))
         await self.until(b"_result", count=2)
-        publish = string("publish") + number(3) + b"\x05" + string(key) + string("live")
-        self.writer.write(message(3, 20, 0, 1, publish))
+        self.writer.write(message(3, 20, 0, 1, command + string("live")))
 
     async def until(self, word: bytes, *, count: int = 1) -> None:
         """Reads until a word was seen; raises `EOFError` when the server closes before."""

@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from streamserver.errors import ConfigError, UnavailableError
-from streamserver.net.sockets import bind
+from streamserver.net.sockets import bind, keep_little
 
 
 def close(sockets: list[socket.socket]) -> None:
@@ -46,3 +46,15 @@ def test_a_host_that_is_no_address_is_a_fault_of_the_configuration():
 def test_an_address_of_another_host_cannot_be_had():
     with pytest.raises(UnavailableError, match="not an address of this host"):
         bind("http", "203.0.113.7", 0)
+
+
+def test_what_is_accepted_inherits_a_small_receive_buffer():
+    (listening,) = bind("sink", "127.0.0.1", 0)
+    keep_little(listening, 16 * 1024)
+    listening.setblocking(True)
+    with socket.create_connection(listening.getsockname(), timeout=5):
+        accepted, _ = listening.accept()
+        # Linux answers twice what was set.
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 32 * 1024
+        accepted.close()
+    listening.close()

@@ -209,6 +209,14 @@ def test_a_self_signed_certificate_names_hosts_and_addresses() -> None:
     assert b"PRIVATE KEY" in key
 
 
+def test_a_self_signed_certificate_may_leave_the_loopback_out() -> None:
+    pem, _ = self_signed_pem(["other.example"], loopback=False)
+    extensions = x509.load_pem_x509_certificate(pem).extensions
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["other.example"]
+    assert names.get_values_for_type(x509.IPAddress) == []
+
+
 def test_a_self_signed_context_serves_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
