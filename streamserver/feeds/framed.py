@@ -6,11 +6,15 @@ from typing import Final, NamedTuple, Protocol
 from streamserver.feeds.body import Body, Header
 from streamserver.hub.stream import LogBounds
 from streamserver.log import Log
+from streamserver.rtmp.message import AMF0_DATA
 
 __all__ = ["Format", "Framed", "FramedFeed"]
 
 _ITEM_COST: Final = 128
 """What an item weighs besides its bytes."""
+
+_METADATA_MS: Final = 0
+"""The time of metadata, always: at any other FFmpeg takes it for a subtitle."""
 
 _MAX_BODY: Final = 0xFFFFFF
 """Lengths have 24 bits in a message header (RTMP 5.3.1.2.1) and in an FLV tag (E.4.1)."""
@@ -67,6 +71,8 @@ class FramedFeed:
         """Bodies that were too long for the format."""
         self._bodies = bodies
         self._form = form
+        self._header: Header | None = None
+        """What belongs before the newest item."""
         newest = bodies.newest_keyframe
         self._position = bodies.end if newest is None else newest
 
@@ -74,22 +80,14 @@ class FramedFeed:
         """Takes what came since the last call."""
         bodies = self._bodies
         if bodies.start > self._position:
-            self.missed += bodies.start - self._position
-            self._position = bodies.start
+            self._skip_gap()
         news = bodies.since(self._position)
         self._position += len(news)
-        frame, append = self._form.frame, self.log.append
-        for kind, time_ms, data, keyframe, header, is_media in news:
-            if len(data) > _MAX_BODY:
+        for body in news:
+            if len(body.data) > _MAX_BODY:
                 self.oversized += 1
-                continue
-            wire = frame(kind, time_ms, data)
-            append(
-                Framed(wire, kind, time_ms, keyframe, header, is_media),
-                size=len(wire) + _ITEM_COST,
-                at_ms=time_ms,
-                keyframe=keyframe,
-            )
+            else:
+                self._append(self._frame(body.kind, body, body.data, body.is_media))
 
     def close(self, reason: str) -> None:
         """Takes the rest and closes the log. A second close does nothing."""
@@ -105,8 +103,30 @@ class FramedFeed:
 
     def prologue(self, item: Framed) -> list[Framed]:
         """The header's messages for a reader that begins or jumps to ``item``, at its time."""
-        frame, header, time_ms = self._form.frame, item.header, item.time_ms
-        return [
-            Framed(frame(kind, time_ms, data), kind, time_ms, False, header, False)
-            for kind, data in header.bodies
-        ]
+        return [self._frame(kind, item, data, False) for kind, data in item.header.bodies]
+
+    def _frame(self, kind: int, at: Body | Framed, data: bytes, is_media: bool) -> Framed:
+        time_ms = at.time_ms
+        wire = self._form.frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, data)
+        return Framed(wire, kind, time_ms, is_media and at.keyframe, at.header, is_media)
+
+    def _append(self, item: Framed) -> None:
+        self._header = item.header
+        size = len(item.data) + _ITEM_COST
+        self.log.append(item, size=size, at_ms=item.time_ms, keyframe=item.keyframe)
+
+    def _skip_gap(self) -> None:
+        """More came at once than the log of bodies holds: goes on at a keyframe, with its headers.
+
+        Where there is none, one group of pictures exceeds the log, and pictures are broken until
+        the next.
+        """
+        bodies = self._bodies
+        newest = bodies.newest_keyframe
+        position = bodies.end if newest is None else newest
+        self.missed += position - self._position
+        self._position = position
+        first = bodies.get(position)
+        if first is not None and first.header is not self._header:
+            for kind, data in first.header.bodies:
+                self._append(self._frame(kind, first, data, False))

@@ -1,0 +1,430 @@
+"""The fan-out: what a feed has got is joined once, and the same bytes go to every viewer.
+
+::
+
+    feed.log:  … x x x | x x x x x |          one join is one ``bytes`` object
+                       ^first      ^head
+
+Viewers at ``first`` get the join by one write each, in the turns of the slicer. All others read on
+their own, up to ``head``, where they fall in with the rest.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
+
+from streamserver.feeds.body import Header
+from streamserver.feeds.framed import Framed, FramedFeed
+from streamserver.hub.readers import Reader
+from streamserver.hub.slicer import Slicer
+from streamserver.outputs.viewer import Choose, Viewer
+
+__all__ = ["FanOut", "FanOutSettings", "FanOutStats", "Later"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MS: Final = 1_000_000
+_AT_ONCE: Final = 8
+"""So many viewers are written to as soon as something comes."""
+
+_VIEWERS_PER_MS: Final = 2
+"""From there on each two add a millisecond: 200 viewers are written to ten times a second."""
+
+_JUMP_AFTER_MS: Final = 3_000
+"""A viewer that is so far behind goes on at the newest keyframe, if there is one."""
+
+_BLOCK_BYTES: Final = 256 * 1024
+"""A join that is larger goes out in several writes, so that no write holds the loop."""
+
+_FAREWELL_NS: Final = 5_000_000_000
+"""How long a viewer that is behind may take for the rest, once the stream is over."""
+
+_COUNT_EVERY_NS: Final = 1_000_000_000
+
+Later = Callable[[int, Callable[[], None]], Callable[[], None]]
+"""``later(ms, function)`` calls a function once; answers what calls it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutSettings:
+    """Bounds of all fan-outs."""
+
+    max_join_ms: int = 100
+    """How long what came may wait to be joined, where there are many viewers."""
+
+    max_lag_ms: int = 10_000
+    """A viewer that is further behind is let go."""
+
+    max_unsent_bytes: int = 1024 * 1024
+    """What may wait in a viewer's transport, to within one write."""
+
+
+@dataclass(slots=True)
+class FanOutStats:
+    """Counters, over all fan-outs of an output."""
+
+    joins: int = 0
+    """Times that new items were joined."""
+
+    writes: int = 0
+    """Writes of joined bytes."""
+
+    catch_ups: int = 0
+    """Writes to viewers that read on their own."""
+
+    jumps: int = 0
+    """Times that a viewer was moved to a keyframe."""
+
+    too_slow: int = 0
+    """Viewers that were let go because they lagged."""
+
+    failed: int = 0
+    """Viewers that were let go because writing to them failed."""
+
+
+class _Block(NamedTuple):
+    """Some items in one piece."""
+
+    first: int
+    last: int
+    data: bytes
+    header: Header | None
+    time_ms: int
+
+
+class FanOut:
+    """All viewers of one feed.
+
+    Whatever a viewer does, it costs the others nothing: its bounds are its own, and each write is
+    one step of the slicer.
+    """
+
+    def __init__(
+        self,
+        feed: FramedFeed,
+        settings: FanOutSettings,
+        stats: FanOutStats,
+        *,
+        slicer: Slicer,
+        later: Later,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._feed = feed
+        self._log = feed.log
+        self._settings = settings
+        self._stats = stats
+        self._slicer = slicer
+        self._later = later
+        self._now_ns = now_ns
+        self._head = feed.log.end
+        self._viewers: dict[Viewer, None] = {}
+        self._apart: dict[Viewer, None] = {}
+        """Those who read on their own."""
+        self._busy = False
+        self._again = False
+        self._call_off: Callable[[], None] | None = None
+        self._joined_ns = 0
+        self._counted_ns = now_ns()
+        self._over_ns: int | None = None
+        self._unwake = feed.log.wake(self._wake)
+        if feed.log.closed is not None:
+            self._wake()
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    @property
+    def join_ms(self) -> int:
+        """How long what comes may wait now: nothing for a few viewers, more for many."""
+        beyond = len(self._viewers) - _AT_ONCE
+        return min(self._settings.max_join_ms, beyond // _VIEWERS_PER_MS) if beyond > 0 else 0
+
+    @property
+    def header(self) -> Header | None:
+        """What belongs before the newest item; None while there is none."""
+        newest = self._log.get(self._log.end - 1)
+        return newest.header if newest is not None else None
+
+    # ---- viewers ----------------------------------------------------------------------------
+
+    def add(self, viewer: Viewer) -> None:
+        """Lets a viewer in: it gets headers and everything from the newest keyframe at once."""
+        self._viewers[viewer] = None
+        self._enter(viewer)
+
+    def remove(self, viewer: Viewer) -> None:
+        """Lets a viewer go without a word. One that is not there is ignored."""
+        if viewer in self._viewers:
+            del self._viewers[viewer]
+            self._rest(viewer)
+
+    def pause(self, viewer: Viewer, *, paused: bool) -> None:
+        """Sends nothing for now, or goes on at the newest keyframe."""
+        if viewer not in self._viewers or viewer.paused is paused:
+            return
+        viewer.paused = paused
+        if paused:
+            self._rest(viewer)
+        else:
+            self._enter(viewer)
+
+    def choose(self, viewer: Viewer, choose: Choose | None) -> None:
+        """Gives a viewer items of its own, or what all get."""
+        viewer.choose = choose
+        if choose is not None and viewer in self._viewers and not viewer.paused:
+            self._part(viewer)
+
+    def close(self) -> None:
+        """Forgets all viewers without a word."""
+        self._unwake()
+        if self._call_off is not None:
+            self._call_off()
+        self._viewers.clear()
+        self._apart.clear()
+
+    def tick(self, now_ns: int) -> None:
+        """Looks after those who are behind, a few times a second."""
+        if now_ns - self._counted_ns >= _COUNT_EVERY_NS:
+            self._count(now_ns)
+        if self._apart and not self._busy:
+            self._slicer.submit(self._catch_up())
+        if self._over_ns is not None and now_ns - self._over_ns > _FAREWELL_NS:
+            for viewer in list(self._viewers):
+                self._let_go(viewer, self._log.closed or "the stream is over", over=True)
+
+    def _enter(self, viewer: Viewer) -> None:
+        viewer.reader = reader = Reader(self._log, max_lag_ms=self._jump_after_ms())
+        viewer.position = reader.position
+        viewer.fresh = True
+        viewer.last_ms = self._newest_ms()
+        self._apart[viewer] = None
+        self._slicer.submit(self._welcome(viewer))
+
+    def _welcome(self, viewer: Viewer) -> Iterator[None]:
+        if viewer in self._apart:
+            self._guard(viewer, self._serve, self._log.end)
+            yield
+
+    # ---- those who are together -------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Something came, or the feed has ended."""
+        if self._busy:
+            self._again = True
+        elif self._call_off is None:
+            now_ns = self._now_ns()
+            wait_ns = self._joined_ns + self.join_ms * _MS - now_ns
+            if wait_ns < _MS or self._log.closed is not None:
+                self._begin(now_ns)
+            else:
+                self._call_off = self._later(wait_ns // _MS, self._on_time)
+
+    def _on_time(self) -> None:
+        self._call_off = None
+        self._begin(self._now_ns())
+
+    def _begin(self, now_ns: int) -> None:
+        self._busy = True
+        self._joined_ns = now_ns
+        self._slicer.submit(self._distribute())
+
+    def _distribute(self) -> Iterator[None]:
+        """One join, for everybody."""
+        try:
+            blocks = self._cut()
+            for viewer in list(self._apart):
+                if viewer in self._apart:
+                    self._guard(viewer, self._serve, self._head)
+                    yield
+            for block in blocks:
+                for viewer in list(self._viewers):
+                    if viewer.position == block.first and viewer.reader is None:
+                        self._guard(viewer, self._write, block)
+                        yield
+        finally:
+            self._busy = False
+        if self._log.closed is not None and self._head == self._log.end:
+            self._end()
+        elif self._again:
+            self._again = False
+            self._wake()
+
+    def _guard(self, viewer: Viewer, give: Callable[[Viewer, T], None], what: T) -> None:
+        try:
+            give(viewer, what)
+        except Exception as error:  # Whatever its transport throws must not stop the others.
+            self._stats.failed += 1
+            logger.warning("sending to %s failed: %s", viewer.session.remote_ip, error)
+            self._let_go(viewer, "sending to it failed")
+
+    def _cut(self) -> list[_Block]:
+        """Joins what came since the last time."""
+        log, first = self._log, self._head
+        self._head = log.end
+        if first < log.start:
+            # More than the log holds came at once: everyone has lost something.
+            for viewer in self._viewers:
+                if viewer.position == first and viewer.reader is None:
+                    self._part(viewer)
+            return []
+        items = log.since(first)
+        if not items or len(self._apart) == len(self._viewers):
+            return []
+        self._stats.joins += 1
+        blocks, begin, size = [], 0, 0
+        for index, item in enumerate(items, 1):
+            size += len(item.data)
+            if size >= _BLOCK_BYTES or index == len(items):
+                blocks.append(_join(first + begin, items[begin:index]))
+                begin, size = index, 0
+        return blocks
+
+    def _write(self, viewer: Viewer, block: _Block) -> None:
+        transport = viewer.transport
+        if transport.is_closing():
+            self._let_go(viewer, "the connection was lost")
+            return
+        unsent = transport.get_write_buffer_size()
+        # An empty transport takes any block: one frame may be larger than the bound.
+        if unsent and unsent + len(block.data) > self._settings.max_unsent_bytes:
+            self._part(viewer)
+            return
+        viewer.write(block.data)
+        viewer.position = block.last
+        viewer.last_ms = block.time_ms
+        if block.header is not None:
+            viewer.header = block.header
+        self._stats.writes += 1
+
+    # ---- those who read on their own --------------------------------------------------------
+
+    def _part(self, viewer: Viewer) -> None:
+        """From its position on, a viewer reads on its own."""
+        if viewer.reader is None:
+            reader = Reader(self._log, max_lag_ms=self._jump_after_ms(), from_start=True)
+            reader.position = viewer.position
+            viewer.reader = reader
+        self._apart[viewer] = None
+
+    def _catch_up(self) -> Iterator[None]:
+        for viewer in list(self._apart):
+            # A join that began meanwhile looks after them itself.
+            if viewer in self._apart and not self._busy:
+                self._guard(viewer, self._serve, self._head)
+                yield
+        if self._over_ns is not None:
+            self._end()
+
+    def _serve(self, viewer: Viewer, limit: int) -> None:
+        """Gives a viewer what it has room for, up to a position; there it falls in."""
+        reader, transport = viewer.reader, viewer.transport
+        assert reader is not None
+        if transport.is_closing():
+            self._let_go(viewer, "the connection was lost")
+            return
+        # While it waits for a keyframe its place says nothing, and where it begins is not known.
+        most = None if reader.waits_for_keyframe else max(0, limit - reader.position)
+        room = self._settings.max_unsent_bytes - transport.get_write_buffer_size()
+        jumps = reader.jumps
+        items = reader.read(room_bytes=room, max_items=most)
+        self._stats.jumps += reader.jumps - jumps
+        viewer.position = reader.position
+        if items:
+            self._deliver(viewer, reader, items)
+        if viewer.fresh:
+            return
+        viewer.session.dropped_frames = viewer.dropped + reader.skipped
+        together = reader.position == self._head and not reader.waits_for_keyframe
+        if together and viewer.choose is None:
+            self._settle(viewer)
+
+    def _deliver(self, viewer: Viewer, reader: Reader[Framed], items: list[Framed]) -> None:
+        parts = []
+        first, last = items[0], items[-1]
+        if viewer.header is None:
+            parts.append(self._feed.greeting(first.header))
+        if viewer.fresh:
+            # What passed while it waited for a keyframe is no loss.
+            viewer.fresh = False
+            viewer.dropped -= reader.skipped
+        if first.is_media and viewer.header is not first.header:
+            items = [*self._feed.prologue(first), *items]
+        choose = viewer.choose
+        if choose is None:
+            parts += [item.data for item in items]
+        else:
+            parts += [data for item in items if (data := choose(item)) is not None]
+        if data := b"".join(parts):
+            viewer.write(data)
+            self._stats.catch_ups += 1
+        viewer.last_ms = last.time_ms
+        # A header counts once media has followed it: a jump may have cut it short.
+        if last.is_media:
+            viewer.header = last.header
+
+    def _settle(self, viewer: Viewer) -> None:
+        """Takes the reader off, and keeps what it counted."""
+        self._apart.pop(viewer, None)
+        reader, viewer.reader = viewer.reader, None
+        if reader is not None and not viewer.fresh:
+            viewer.dropped += reader.skipped
+            viewer.session.dropped_frames = viewer.dropped
+
+    def _rest(self, viewer: Viewer) -> None:
+        """Nothing more for this viewer; a join that is under way passes it over."""
+        self._settle(viewer)
+        viewer.position = -1
+
+    # ---- time and the end -------------------------------------------------------------------
+
+    def _count(self, now_ns: int) -> None:
+        """Once a second: rates and lags, and who is too far behind."""
+        passed_ms = max(1, (now_ns - self._counted_ns) // _MS)
+        self._counted_ns = now_ns
+        newest_ms = self._newest_ms()
+        for viewer in list(self._viewers):
+            session = viewer.session
+            session.bit_rate = (session.bytes_sent - viewer.sent_before) * 8_000 // passed_ms
+            viewer.sent_before = session.bytes_sent
+            if viewer.transport.is_closing():
+                self._let_go(viewer, "the connection was lost")
+                continue
+            reader = viewer.reader
+            waits = viewer.paused or (reader is not None and reader.waits_for_keyframe)
+            unsent = viewer.transport.get_write_buffer_size()
+            session.lag_ms = 0 if waits and not unsent else max(0, newest_ms - viewer.last_ms)
+            if reader is not None and session.lag_ms > self._settings.max_lag_ms:
+                self._stats.too_slow += 1
+                self._let_go(viewer, f"it reads too slowly: {session.lag_ms} ms behind")
+
+    def _end(self) -> None:
+        """The feed is over: whoever has all is let go now, the others have a moment."""
+        if self._over_ns is None:
+            self._over_ns = self._now_ns()
+        reason = self._log.closed or "the stream is over"
+        for viewer in list(self._viewers):
+            reader = viewer.reader
+            behind = reader is not None and not reader.waits_for_keyframe
+            if viewer.paused or not behind or viewer.position >= self._log.end:
+                self._let_go(viewer, reason, over=True)
+
+    def _let_go(self, viewer: Viewer, reason: str, *, over: bool = False) -> None:
+        if viewer in self._viewers:
+            self.remove(viewer)
+            viewer.ended(reason, over)
+
+    def _newest_ms(self) -> int:
+        newest = self._log.get(self._log.end - 1)
+        return newest.time_ms if newest is not None else 0
+
+    def _jump_after_ms(self) -> int:
+        return min(_JUMP_AFTER_MS, self._settings.max_lag_ms)
+
+
+def _join(first: int, items: list[Framed]) -> _Block:
+    header = next((item.header for item in reversed(items) if item.is_media), None)
+    data = b"".join([item.data for item in items])
+    return _Block(first, first + len(items), data, header, items[-1].time_ms)

@@ -1,0 +1,80 @@
+"""One viewer of a fan-out: where it is in the log, and what is special about it."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from streamserver.feeds.body import Header
+from streamserver.feeds.framed import Framed
+from streamserver.hub.readers import Reader
+from streamserver.hub.sessions import Session
+
+__all__ = ["Choose", "Transport", "Viewer"]
+
+
+class Transport(Protocol):
+    """Where the bytes go: an asyncio transport, or whatever is as good."""
+
+    def write(self, data: bytes) -> None:
+        """Sends, or keeps what the kernel does not take."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+
+
+Choose = Callable[[Framed], bytes | None]
+"""The bytes of an item as one viewer wants them; None to leave it out."""
+
+
+class Viewer:
+    """A viewer, from its entry to its end.
+
+    While ``reader`` is None it is where the fan-out is, and gets what all get. A viewer that is
+    behind, that begins, or that wants something else, reads on its own.
+    """
+
+    __slots__ = (
+        "choose", "dropped", "ended", "envelope", "fresh", "header", "last_ms", "paused",
+        "position", "reader", "sent_before", "session", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        ended: Callable[[str, bool], None],
+        *,
+        envelope: Callable[[bytes], bytes] | None = None,
+        choose: Choose | None = None,
+    ) -> None:
+        """``ended(reason, over)`` is told when the fan-out lets it go: with a reason for people,
+        and whether the stream is over. ``envelope`` is put around each write."""
+        self.transport = transport
+        self.session = session
+        self.ended = ended
+        self.envelope = envelope
+        self.choose = choose
+        self.reader: Reader[Framed] | None = None
+        self.position = -1
+        """The position behind the last item that it got."""
+        self.header: Header | None = None
+        """The header that its decoder has; None before the first."""
+        self.last_ms = 0
+        """The time of the last item that it got, on the log's time line."""
+        self.fresh = True
+        """Whether it has got nothing since it came, or came back from a pause."""
+        self.paused = False
+        """Whether it wants nothing for now."""
+        self.dropped = 0
+        """Items that it lost, without those that its present reader skipped."""
+        self.sent_before = 0
+        """``session.bytes_sent`` when the bit rate was last looked at."""
+
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the transport and counts them."""
+        if self.envelope is not None:
+            data = self.envelope(data)
+        self.transport.write(data)
+        self.session.bytes_sent += len(data)

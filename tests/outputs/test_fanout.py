@@ -1,0 +1,470 @@
+"""The fan-out with transports that take what the test lets them."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamserver.feeds.framed import Framed
+from streamserver.hub.stream import LogBounds
+from streamserver.outputs.viewer import Viewer
+from tests.outputs.helpers_live import AUDIO, FakeTransport, World, numbers
+
+
+def fill(world: World, count: int, *, gop: int = 10, size: int = 0) -> None:
+    for _ in range(count):
+        world.append(keyframe=world.count % gop == 0, size=size)
+
+
+def got(viewer: Viewer) -> bytes:
+    assert isinstance(viewer.transport, FakeTransport)
+    return viewer.transport.data
+
+
+def test_a_new_viewer_gets_greeting_headers_and_the_newest_group_at_once():
+    world = World()
+    fill(world, 25)
+    world.settle()
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.settle()
+    assert got(viewer) == b"<hello><mh><vh>[20][21][22][23][24]"
+    assert viewer.session.bytes_sent == len(got(viewer))
+    assert viewer.session.dropped_frames == 0
+
+
+def test_without_a_keyframe_it_waits_for_the_next_one_and_counts_no_loss():
+    world = World()
+    world.append()
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.append()
+    world.settle()
+    assert got(viewer) == b""
+    world.append(keyframe=True)
+    world.append()
+    world.settle()
+    assert numbers(got(viewer)) == [2, 3]
+    assert viewer.session.dropped_frames == 0
+
+
+def test_all_who_are_together_are_handed_the_same_object():
+    world = World()
+    fill(world, 5)
+    viewers = [world.viewer() for _ in range(3)]
+    for viewer in viewers:
+        world.fan_out.add(viewer)
+    world.settle()
+    for viewer in viewers:
+        viewer.transport.writes.clear()  # type: ignore[attr-defined]
+    world.append()
+    world.append()
+    world.settle()
+    writes = [viewer.transport.writes for viewer in viewers]  # type: ignore[attr-defined]
+    assert writes[0] == [b"[5][6]"]
+    assert writes[0][0] is writes[1][0] is writes[2][0]
+
+
+def test_a_few_viewers_get_everything_as_it_comes_and_many_get_it_joined():
+    world = World(max_join_ms=100)
+    fill(world, 1)
+    world.settle()
+    viewers = [world.viewer() for _ in range(8)]
+    for viewer in viewers:
+        world.fan_out.add(viewer)
+    world.settle()
+    assert world.fan_out.join_ms == 0
+    for _ in range(3):
+        world.append()
+        world.settle()
+    assert len(viewers[0].transport.writes) == 4  # type: ignore[attr-defined]
+    more = [world.viewer() for _ in range(192)]
+    for viewer in more:
+        world.fan_out.add(viewer)
+    world.settle()
+    assert world.fan_out.join_ms == 96
+    world.append()
+    world.settle()
+    joins = world.stats.joins
+    for _ in range(4):
+        world.append()
+        world.pass_ms(20)
+    assert world.stats.joins == joins
+    world.pass_ms(100)
+    assert world.stats.joins == joins + 1
+    assert numbers(got(more[-1])) == list(range(9))
+    world.fan_out.remove(more[0])
+    for _ in range(2000):
+        world.fan_out.add(world.viewer())
+    assert world.fan_out.join_ms == 100
+
+
+def test_a_large_join_goes_out_in_several_writes():
+    world = World()
+    fill(world, 1)
+    world.settle()
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.settle()
+    for _ in range(5):
+        world.append(size=100_000)
+    world.settle()
+    assert [len(w) for w in viewer.transport.writes[1:]] == [300_000, 200_000]  # type: ignore[attr-defined]
+
+
+def test_a_slow_viewer_is_passed_over_then_jumps_to_the_newest_keyframe():
+    world = World(max_unsent_bytes=2_000)
+    fill(world, 1, size=500)
+    slow, quick = world.viewer(FakeTransport(kernel=1_000)), world.viewer()
+    world.fan_out.add(slow)
+    world.fan_out.add(quick)
+    world.settle()
+    for _ in range(100):
+        fill(world, 1, size=500)
+        world.settle()
+    assert numbers(got(quick)) == list(range(101))
+    assert quick.session.dropped_frames == 0
+    held = numbers(got(slow))
+    assert held == list(range(len(held)))
+    slow.transport.take(10**9)  # type: ignore[attr-defined]
+    for _ in range(10):
+        fill(world, 1, size=500)
+        world.settle()
+    seen = numbers(got(slow))
+    # More than three seconds behind it went on at keyframe 80, and read all that came since.
+    assert seen[len(held) :] == list(range(80, 111))
+    assert slow.session.dropped_frames == 80 - len(held)
+    assert world.stats.jumps > 0
+    # It is together with the others again.
+    assert slow.transport.writes[-1] is quick.transport.writes[-1]  # type: ignore[attr-defined]
+
+
+def test_no_more_waits_in_a_transport_than_the_bound_and_one_write():
+    world = World(max_unsent_bytes=3_000)
+    fill(world, 1, size=700)
+    stalled = world.viewer(FakeTransport(kernel=0))
+    world.fan_out.add(stalled)
+    world.settle()
+    for _ in range(200):
+        fill(world, 1, size=700)
+        world.settle()
+    assert stalled.transport.peak <= 3_000 + 700  # type: ignore[attr-defined]
+
+
+def test_who_reads_nothing_is_let_go_beyond_the_bound():
+    world = World(max_unsent_bytes=1_000, max_lag_ms=5_000)
+    fill(world, 1, size=600)
+    stalled, quick = world.viewer(FakeTransport(kernel=0)), world.viewer()
+    world.fan_out.add(stalled)
+    world.fan_out.add(quick)
+    world.settle()
+    for _ in range(200):
+        fill(world, 1, size=600)
+        world.pass_ms(40)
+    assert [viewer for viewer, _, _ in world.ended] == [stalled]
+    _, reason, over = world.ended[0]
+    assert reason.startswith("it reads too slowly: 5")
+    assert not over
+    assert world.stats.too_slow == 1
+    assert numbers(got(quick)) == list(range(201))
+
+
+def test_who_reads_slowly_stays_and_keeps_getting_new_keyframes():
+    world = World(max_unsent_bytes=5_000, max_lag_ms=10_000)
+    fill(world, 1, gop=25, size=1_000)
+    slow = world.viewer(FakeTransport(kernel=0))
+    world.fan_out.add(slow)
+    for _ in range(3_000):
+        fill(world, 1, gop=25, size=1_000)
+        slow.transport.take(500)  # type: ignore[attr-defined]
+        world.pass_ms(40)
+    seen = numbers(got(slow))
+    assert world.ended == []
+    assert seen == sorted(set(seen))
+    assert seen[-1] > 2_900
+    assert any(number % 25 == 0 for number in seen[-60:])
+    assert abs(len(seen) + slow.session.dropped_frames - seen[-1] - 1) < 3
+
+
+def test_a_failing_transport_costs_the_others_nothing():
+    world = World()
+    fill(world, 1)
+    bad, good = world.viewer(), world.viewer()
+    world.fan_out.add(bad)
+    world.fan_out.add(good)
+    world.settle()
+    bad.transport.fails = True  # type: ignore[attr-defined]
+    world.append()
+    world.settle()
+    world.append()
+    world.settle()
+    assert numbers(got(good)) == [0, 1, 2]
+    assert world.ended == [(bad, "sending to it failed", False)]
+    assert world.stats.failed == 1
+
+
+def test_a_closed_transport_is_noticed_with_the_next_write_or_within_a_second():
+    world = World()
+    fill(world, 1)
+    one, two = world.viewer(), world.viewer()
+    world.fan_out.add(one)
+    world.fan_out.add(two)
+    world.settle()
+    one.transport.closing = True  # type: ignore[attr-defined]
+    world.append()
+    world.settle()
+    assert world.ended == [(one, "the connection was lost", False)]
+    two.transport.closing = True  # type: ignore[attr-defined]
+    world.pass_ms(1_500)
+    assert len(world.fan_out) == 0
+
+
+def test_new_headers_come_in_band_to_all_and_only_once():
+    world = World()
+    fill(world, 3)
+    world.settle()
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.settle()
+    world.new_epoch(b"2")
+    fill(world, 1, gop=1)
+    world.settle()
+    late = world.viewer()
+    world.fan_out.add(late)
+    world.settle()
+    assert got(viewer) == b"<hello><mh><vh>[0][1][2]<m2><v2>[3]"
+    assert got(late) == b"<hello><m2><v2>[3]"
+
+
+def test_who_jumps_over_new_headers_gets_them_first():
+    world = World(max_unsent_bytes=1_000)
+    fill(world, 1, size=600)
+    slow = world.viewer(FakeTransport(kernel=0))
+    world.fan_out.add(slow)
+    world.settle()
+    fill(world, 50, size=600)
+    world.new_epoch(b"2")
+    fill(world, 100, size=600)
+    world.settle()
+    slow.transport.take(10**9)  # type: ignore[attr-defined]
+    fill(world, 1, size=600)
+    world.settle()
+    newest = world.count - 1 - (world.count - 1) % 10
+    data = got(slow)
+    assert data.count(b"<hello>") == 1
+    assert f"<m2><v2>[{newest}]".encode() in data
+
+
+def test_a_paused_viewer_gets_nothing_and_goes_on_at_the_newest_keyframe():
+    world = World()
+    fill(world, 5)
+    world.settle()
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.settle()
+    world.fan_out.pause(viewer, paused=True)
+    fill(world, 20)
+    world.settle()
+    assert numbers(got(viewer)) == [0, 1, 2, 3, 4]
+    world.fan_out.pause(viewer, paused=False)
+    fill(world, 1)
+    world.settle()
+    assert numbers(got(viewer)) == [0, 1, 2, 3, 4, 20, 21, 22, 23, 24, 25]
+    assert got(viewer).count(b"<mh>") == 1
+    assert viewer.session.dropped_frames == 0
+
+
+def test_a_viewer_with_a_choice_gets_what_it_chose_and_may_fall_in_again():
+    world = World()
+    fill(world, 1)
+    viewer, other = world.viewer(), world.viewer()
+    world.fan_out.add(viewer)
+    world.fan_out.add(other)
+    world.settle()
+
+    def only_audio(item: Framed) -> bytes | None:
+        return item.data if item.kind == AUDIO else None
+
+    world.fan_out.choose(viewer, only_audio)
+    world.append()
+    world.append(kind=AUDIO)
+    world.append()
+    world.settle()
+    world.fan_out.choose(viewer, None)
+    world.append()
+    world.settle()
+    world.append()
+    world.settle()
+    assert numbers(got(viewer)) == [0, 2, 4, 5]
+    assert viewer.transport.writes[-1] is other.transport.writes[-1]  # type: ignore[attr-defined]
+    assert viewer.session.dropped_frames == 0
+
+
+def test_an_envelope_is_put_around_each_write():
+    world = World()
+    fill(world, 1)
+    viewer = world.viewer(envelope=lambda data: b"{" + data + b"}")
+    world.fan_out.add(viewer)
+    world.settle()
+    world.append()
+    world.settle()
+    assert got(viewer) == b"{<hello><mh><vh>[0]}{[1]}"
+
+
+def test_at_the_end_all_get_the_rest_and_are_told():
+    world = World(max_unsent_bytes=1_000)
+    fill(world, 1, size=600)
+    slow, quick = world.viewer(FakeTransport(kernel=0)), world.viewer()
+    paused, waiting = world.viewer(), world.viewer()
+    for viewer in (slow, quick, paused):
+        world.fan_out.add(viewer)
+    world.settle()
+    world.fan_out.pause(paused, paused=True)
+    fill(world, 4, size=600)
+    world.bodies.close("the publisher stopped")
+    world.settle()
+    assert [(v, r, o) for v, r, o in world.ended] == [
+        (quick, "the publisher stopped", True),
+        (paused, "the publisher stopped", True),
+    ]
+    assert numbers(got(quick)) == [0, 1, 2, 3, 4]
+    slow.transport.take(10**9)  # type: ignore[attr-defined]
+    world.pass_ms(500)
+    assert numbers(got(slow)) == [0, 1, 2, 3, 4]
+    assert world.ended[2] == (slow, "the publisher stopped", True)
+    # Whoever comes now is told as well.
+    world.fan_out.add(waiting)
+    world.pass_ms(500)
+    assert world.ended[3][0] is waiting
+    assert len(world.fan_out) == 0
+
+
+def test_who_is_still_behind_long_after_the_end_is_let_go():
+    world = World(max_unsent_bytes=1_000, max_lag_ms=600_000)
+    fill(world, 1, size=600)
+    stalled = world.viewer(FakeTransport(kernel=0))
+    world.fan_out.add(stalled)
+    world.settle()
+    fill(world, 5, size=600)
+    world.bodies.close("over")
+    world.settle()
+    assert world.ended == []
+    world.pass_ms(6_000)
+    assert world.ended == [(stalled, "over", True)]
+
+
+def test_a_burst_larger_than_the_log_moves_everyone_to_a_keyframe():
+    world = World(LogBounds(12_000, 3_000))
+    fill(world, 1, size=200)
+    viewer = world.viewer()
+    world.fan_out.add(viewer)
+    world.settle()
+    fill(world, 49, gop=5, size=200)
+    world.settle()
+    seen = numbers(got(viewer))
+    assert seen[0] == 0
+    assert seen[1] % 5 == 0
+    assert seen[-1] == 49
+    assert viewer.session.dropped_frames + world.feed.missed == 50 - len(seen)
+
+
+def test_a_removed_viewer_is_not_written_to_even_within_a_join():
+    world = World()
+    fill(world, 1)
+    viewers = [world.viewer() for _ in range(8)]
+    for viewer in viewers:
+        world.fan_out.add(viewer)
+    world.settle()
+    viewers += [world.viewer() for _ in range(8)]
+    for viewer in viewers[8:]:
+        world.fan_out.add(viewer)
+    world.settle()
+    # Eight writes fill a turn of the slicer.
+    world.look_ns = world.slicer.budget_ns
+    world.append()
+    world.pass_ms(10)
+    for _ in range(100):
+        world.turns.run()
+    before = [numbers(got(viewer)) for viewer in viewers]
+    assert before == [[0, 1]] * 16
+    world.append()
+    world.clock.advance(s=1)
+    while numbers(got(viewers[0])) == [0, 1]:
+        world.turns.run()
+    for viewer in viewers:
+        world.fan_out.remove(viewer)
+    world.settle()
+    assert [numbers(got(viewer)) for viewer in viewers] == [[0, 1, 2]] * 8 + [[0, 1]] * 8
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("append"), st.integers(1, 30), st.integers(10, 400)),
+    st.tuples(st.just("keyframe"), st.just(0), st.integers(10, 2_000)),
+    st.tuples(st.just("join"), st.integers(0, 3_000), st.just(0)),
+    st.tuples(st.just("leave"), st.integers(0, 7), st.just(0)),
+    st.tuples(st.just("take"), st.integers(0, 7), st.integers(1, 5_000)),
+    st.tuples(st.just("pause"), st.integers(0, 7), st.just(0)),
+    st.tuples(st.just("close"), st.integers(0, 7), st.just(0)),
+    st.tuples(st.just("epoch"), st.just(0), st.just(0)),
+    st.tuples(st.just("turn"), st.integers(1, 3), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 600), st.just(0)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=60))
+def test_nothing_vanishes_or_comes_twice_but_what_is_counted(steps):
+    world = World(LogBounds(4_000, 40_000), max_unsent_bytes=2_000, max_lag_ms=3_000)
+    world.append(keyframe=True)
+    viewers: list[Viewer] = []
+    paused: set[Viewer] = set()
+    largest = 0
+    for what, a, b in steps:
+        at = viewers[a % len(viewers)] if viewers and what != "join" else None
+        match what:
+            case "append":
+                for _ in range(a):
+                    largest = max(largest, len(world.append(size=b)))
+            case "keyframe":
+                largest = max(largest, len(world.append(keyframe=True, size=b)))
+            case "join" if len(viewers) < 12:
+                viewers.append(world.viewer(FakeTransport(kernel=a)))
+                world.fan_out.add(viewers[-1])
+            case "leave" if at is not None:
+                world.fan_out.remove(at)
+            case "take" if at is not None:
+                at.transport.take(b)
+            case "pause" if at is not None:
+                world.fan_out.pause(at, paused=not at.paused)
+                paused.add(at)
+            case "close" if at is not None:
+                at.transport.closing = True
+            case "epoch":
+                world.new_epoch(b"x")
+            case "turn":
+                for _ in range(a):
+                    world.turns.run()
+            case "wait":
+                world.pass_ms(a)
+    for viewer in viewers:
+        viewer.transport.take(10**9)  # type: ignore[attr-defined]
+    world.append(keyframe=True)
+    world.pass_ms(10_000)
+    gone = {viewer for viewer, _, _ in world.ended}
+    for viewer in viewers:
+        transport = viewer.transport
+        assert isinstance(transport, FakeTransport)
+        seen = numbers(transport.data)
+        assert all(count == 1 for count in Counter(seen).values()) or viewer in paused
+        assert transport.peak <= 2_000 + 60 + max(largest, 2_000)
+        if viewer in paused:
+            continue
+        assert seen == sorted(seen)
+        left_out = seen[-1] - seen[0] + 1 - len(seen) if seen else 0
+        # Headers in the log count as items too.
+        headers = transport.data.count(b"<mx>") + transport.data.count(b"<vx>")
+        assert viewer.session.dropped_frames >= left_out or viewer in gone
+        if left_out == 0 and not headers:
+            assert viewer.session.dropped_frames <= 2 * sum(1 for s in steps if s[0] == "epoch")
+        if viewer in world.fan_out._viewers:
+            assert seen[-1] == world.count - 1
