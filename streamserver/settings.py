@@ -8,11 +8,14 @@ from streamserver.endpoints.rtmp import RtmpSettings
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.hub.registry import RegistrySettings
 from streamserver.hub.stream import LogBounds
+from streamserver.outputs.fanout import FanOutSettings
 from streamserver.outputs.hls.settings import HlsSettings
 from streamserver.rtmp.settings import SessionSettings
 
 __all__ = [
     "cmaf_settings",
+    "fan_out_settings",
+    "feed_bounds",
     "front_settings",
     "hls_settings",
     "registry_settings",
@@ -26,6 +29,20 @@ def registry_settings(config: Config) -> RegistrySettings:
         bounds=LogBounds(config.limits.log_max_ms, config.limits.log_max_bytes),
         reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
         max_publishers=config.limits.max_publishers,
+    )
+
+
+def feed_bounds(config: Config) -> LogBounds:
+    """Of each feed of RTMP and FLV: a group of pictures that the packet log holds fits."""
+    return LogBounds(config.limits.log_max_ms, memory_bound(config).live_log_bytes)
+
+
+def fan_out_settings(config: Config) -> FanOutSettings:
+    """Of the RTMP and FLV viewers."""
+    return FanOutSettings(
+        max_join_ms=config.rtmp.max_join_ms,
+        max_lag_ms=int(config.rtmp.max_lag_s * 1000),
+        max_unsent_bytes=config.limits.max_unsent_bytes,
     )
 
 

@@ -69,6 +69,7 @@ def _memory(loaded: LoadedConfig) -> list[str]:
         ("+ cmaf log", bound.cmaf_log_bytes),
         ("+ HLS window, parts and segments", bound.hls_window_bytes),
         ("+ HLS window for old players (TS)", bound.ts_window_bytes),
+        ("+ logs of RTMP and FLV out", bound.live_logs_bytes),
         ("= one stream at most", bound.per_stream_bytes),
         ("+ its publisher's connection", bound.per_publisher_connection_bytes),
         (f"x {loaded.config.limits.max_publishers} publishers", bound.all_streams_bytes),

@@ -259,8 +259,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     log_max_bytes: Bytes = 16 * _MIB
     """The same in bytes; the smaller bound wins."""
 
-    max_stream_memory_bytes: Bytes = 128 * _MIB
-    """All that one stream may hold: its packet log, its cmaf log and its HLS windows."""
+    max_stream_memory_bytes: Bytes = 176 * _MIB
+    """All that one stream may hold: its packet log, the logs made of it and its HLS windows."""
 
     max_unsent_bytes: Bytes = _MIB
     """What may wait in the transport of one viewer before it is passed over."""

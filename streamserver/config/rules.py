@@ -115,7 +115,7 @@ def _media(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield (
             ("limits", "max_stream_memory_bytes"),
             "leaves the cmaf log less than one message: it must be at least "
-            "limits.log_max_bytes + 4 x limits.max_message_bytes",
+            "4 x limits.log_max_bytes + 4 x limits.max_message_bytes",
         )
     if limits.log_max_bytes < limits.max_message_bytes:
         yield ("limits", "log_max_bytes"), "is smaller than limits.max_message_bytes"

@@ -9,14 +9,17 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, cast
 
 from streamserver.auth.loopback import is_loopback_request
 from streamserver.clock import Clock
 from streamserver.control.publishing import Publication, PublishAttempt, Publishing, clean_agent
-from streamserver.errors import RefusedError, RemoteProtocolError
+from streamserver.control.watching import WatchAttempt
+from streamserver.endpoints.rtmp_watch import PlayDoor, RtmpWatch
+from streamserver.errors import NotFoundError, RefusedError, RemoteProtocolError
 from streamserver.hub.sessions import Protocol
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.net.addresses import unmap
@@ -29,9 +32,13 @@ from streamserver.rtmp.events import (
     DataReceived,
     Event,
     MediaReceived,
+    PauseRequested,
+    PlayEnded,
     PlayRequested,
     PublishEnded,
     PublishRequested,
+    ReceiveAudioRequested,
+    ReceiveVideoRequested,
     RequestRefused,
 )
 from streamserver.rtmp.session import ServerSession
@@ -44,6 +51,9 @@ _CLOSE_AFTER_S: Final = 0.5
 
 _MAX_UNSENT_BYTES: Final = 256 * 1024
 """Control messages that a peer may leave unread before it is dropped."""
+
+_MAX_UNSENT_PLAYING_BYTES: Final = 32 * 1024 * 1024
+"""The same for a player, whose media has a bound of its own: only answers can lead here."""
 
 _USER_TIMEOUT_MS: Final = 10_000
 """A peer that does not acknowledge our bytes for this long is gone (RFC 5482)."""
@@ -98,7 +108,7 @@ class RtmpStats:
     """Bytes read from all connections."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Connections by how they ended: ``published``, ``refused``, ``protocol_error`` …"""
+    """Connections by how they ended: ``published``, ``played``, ``refused`` …"""
 
 
 class RtmpConnection(asyncio.Protocol):
@@ -114,6 +124,7 @@ class RtmpConnection(asyncio.Protocol):
         self._connect: ConnectReceived | None = None
         self._publication: Publication | None = None
         self._ingest: RtmpIngest | None = None
+        self._watch: RtmpWatch | None = None
         self._deciding: asyncio.Task[None] | None = None
         self._outcome = "closed"
         self._closing = False
@@ -163,13 +174,13 @@ class RtmpConnection(asyncio.Protocol):
         """Lets go of everything."""
         self._closing = True
         self._transport = None
-        if self._deciding is not None:
-            self._deciding.cancel()
+        self._stop_deciding()
         if not self.session.bytes_received and self._outcome == "closed":
             # A load balancer's health check or a port scan: no line, no ban.
             self._outcome = "probe"
         self.session.connection_lost()
         self._unpublish("the connection was lost" if exc else "the publisher disconnected")
+        self._unwatch("the connection was lost" if exc else "the player disconnected")
         self._endpoint.forget(self, self._outcome)
 
     # ---- time -------------------------------------------------------------------------------
@@ -195,6 +206,7 @@ class RtmpConnection(asyncio.Protocol):
             self._handle(event, self._endpoint.now_ns())
         self._flush()
         self._unpublish(reason)
+        self._unwatch(reason)
 
     def abort(self) -> None:
         """Cuts the connection."""
@@ -213,14 +225,14 @@ class RtmpConnection(asyncio.Protocol):
             case ConnectReceived():
                 self._connect = event
             case PublishRequested():
-                self._decide(event)
+                self._decide(self._publish(event))
             case PlayRequested():
-                self._outcome = "refused"
-                self.session.reject_play(
-                    event,
-                    "this server does not play over RTMP yet: open /play/… or "
-                    "/hls/…/index.m3u8 on its HTTP port",
-                )
+                self._decide(self._play(event))
+            case PauseRequested() | ReceiveAudioRequested() | ReceiveVideoRequested():
+                if self._watch is not None:
+                    self._watch.handle(event)
+            case PlayEnded(reason=reason):
+                self._unwatch(reason)
             case DataReceived(name="onMetaData"):
                 if self._ingest is not None:
                     self._ingest.metadata(event.values)
@@ -232,10 +244,14 @@ class RtmpConnection(asyncio.Protocol):
             case Closed(reason=reason):
                 self._end(reason)
 
-    def _decide(self, request: PublishRequested) -> None:
-        if self._deciding is not None:
-            self._deciding.cancel()
-        self._deciding = asyncio.get_running_loop().create_task(self._publish(request))
+    def _decide(self, decision: Coroutine[object, object, None]) -> None:
+        self._stop_deciding()
+        self._deciding = asyncio.get_running_loop().create_task(decision)
+
+    def _stop_deciding(self) -> None:
+        deciding, self._deciding = self._deciding, None
+        if deciding is not None:
+            deciding.cancel()
 
     async def _publish(self, request: PublishRequested) -> None:
         """Asks whether the peer may publish, and lets it."""
@@ -247,8 +263,6 @@ class RtmpConnection(asyncio.Protocol):
             self.session.reject_publish(request, str(refusal), refusal.rtmp_code)
             self._flush()
             return
-        finally:
-            self._deciding = None
         now_ns = self._endpoint.now_ns()
         if self._closing or not self.session.accept_publish(request, now_ns):
             publication.close("the publisher left while it was let in")
@@ -273,17 +287,20 @@ class RtmpConnection(asyncio.Protocol):
             app=request.app,
             name=request.name,
             remote_ip=self.remote_ip,
-            local=is_loopback_request(
-                self.remote_ip,
-                {},
-                connect.host if connect else None,
-                trusted_proxies_configured=self._endpoint.has_proxies,
-            ),
+            local=self._is_local(),
             user_agent=clean_agent(connect.flash_ver) if connect else "",
             params=request.params,
             user=(connect.user or None) if connect else None,
             password=(connect.password or None) if connect else None,
             close=self.kick,
+        )
+
+    def _is_local(self) -> bool:
+        return is_loopback_request(
+            self.remote_ip,
+            {},
+            self._connect.host if self._connect else None,
+            trusted_proxies_configured=self._endpoint.has_proxies,
         )
 
     def _unpublish(self, reason: str) -> None:
@@ -304,6 +321,83 @@ class RtmpConnection(asyncio.Protocol):
         )
         publication.close(reason)
 
+    # ---- playing ----------------------------------------------------------------------------
+
+    async def _play(self, request: PlayRequested) -> None:
+        """Asks whether the peer may play, waits for the stream if need be, and lets it."""
+        connect, door = self._connect, self._endpoint.play
+        try:
+            if door is None:
+                raise NotFoundError("this listener does not play")
+            four_ccs = connect.four_ccs if connect else ()
+            watch = await door.open(self._watch_attempt(request), four_ccs)
+        except RefusedError as refusal:
+            self._outcome = "refused"
+            self._endpoint.complain("%s may not play: %s", self._peer, refusal)
+            code = refusal.rtmp_code
+            if code.startswith("NetStream.Publish"):
+                code = "NetStream.Play.Failed"
+            self.session.reject_play(request, str(refusal), code)
+            self._flush()
+            return
+        transport = self._transport
+        if self._closing or transport is None or not self.session.accept_play(request):
+            watch.close()
+            return
+        self._watch = watch
+        self._outcome = "played"
+        self._flush()
+        logger.info("%s plays %s", self._peer, watch.session.stream)
+        watch.begin(transport, request.stream_id, partial(self._watched, request.stream_id))
+
+    def _watch_attempt(self, request: PlayRequested) -> WatchAttempt:
+        connect = self._connect
+        return WatchAttempt(
+            protocol=Protocol.RTMP,
+            app=request.app,
+            name=request.name,
+            remote_ip=self.remote_ip,
+            local=self._is_local(),
+            user_agent=clean_agent(connect.flash_ver) if connect else "",
+            params=request.params,
+            user=(connect.user or None) if connect else None,
+            password=(connect.password or None) if connect else None,
+            close=self.kick,
+        )
+
+    def _watched(self, stream_id: int, reason: str, over: bool) -> None:
+        """The fan-out has let the player go."""
+        if self._closing:
+            return
+        if not over:
+            self._outcome = "too_slow"
+            self._endpoint.complain("%s closed: %s", self._peer, reason)
+            self._closing = True
+            self.abort()
+            return
+        now_ns = self._endpoint.now_ns()
+        self.session.end_play(stream_id, reason, now_ns)
+        for event in self.session.events():
+            self._handle(event, now_ns)
+        self._flush()
+
+    def _unwatch(self, reason: str) -> None:
+        # A player that gave up may still be waiting for its stream.
+        self._stop_deciding()
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        watch.close()
+        session = watch.session
+        logger.info(
+            "%s stopped playing %s: %s (%d KB sent, %d frames dropped)",
+            self._peer,
+            session.stream,
+            reason,
+            session.bytes_sent // 1000,
+            session.dropped_frames,
+        )
+
     # ---- closing ----------------------------------------------------------------------------
 
     def _flush(self) -> None:
@@ -313,21 +407,22 @@ class RtmpConnection(asyncio.Protocol):
         data = self.session.bytes_to_send()
         if data:
             transport.write(data)
-        if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+        limit = _MAX_UNSENT_BYTES if self._watch is None else _MAX_UNSENT_PLAYING_BYTES
+        if transport.get_write_buffer_size() > limit:
             self._outcome = "stalled"
             self._end("it does not read what it is sent")
         elif self.session.close_after_flush and not self._closing:
             self._closing = True
-            asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, transport.close)
+            asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, _close, transport)
 
     def _end(self, reason: str) -> None:
         """Closes after an error or the session's end; one line, and none for a mere probe."""
         if self._closing or self._transport is None:
             return
         self._closing = True
-        if self._outcome not in ("published", "closed"):
+        if self._outcome not in ("published", "played", "closed"):
             self._endpoint.complain("%s closed: %s", self._peer, reason)
-        self._transport.close()
+        _close(self._transport)
 
     def _read_proxy_header(self, data: bytes) -> bytes:
         """Takes the PROXY header off; answers what follows it."""
@@ -360,11 +455,14 @@ class RtmpEndpoint:
         publishing: Publishing,
         proxies: TrustedProxies,
         clock: Clock,
+        play: PlayDoor | None = None,
         complain: Callable[..., object] = logger.info,
     ) -> None:
-        """``complain`` writes a log line about a peer's fault; rate-limited by its owner."""
+        """``play`` lets players in; without it the listener only takes publishers. ``complain``
+        writes a log line about a peer's fault; rate-limited by its owner."""
         self.settings = settings
         self.publishing = publishing
+        self.play = play
         self.complain = complain
         self.stats = RtmpStats()
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -459,6 +557,14 @@ class RtmpEndpoint:
         if outcome == "probe":
             self.stats.probes += 1
         self.stats.outcomes[outcome] += 1
+
+
+def _close(transport: asyncio.Transport) -> None:
+    """Closes, or cuts who has not read what it was sent: it would keep that for ever."""
+    if transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+        transport.abort()
+    else:
+        transport.close()
 
 
 def _notice_dead_peers(transport: asyncio.Transport) -> None:

@@ -33,7 +33,7 @@ def test_it_shows_every_key_with_its_value_and_where_it_comes_from(tmp_path: Pat
 
 def test_it_shows_the_memory_formula() -> None:
     out = " ".join(run_program("check").out.split())
-    assert "= one stream at most 128.0 MiB" in out
+    assert "= one stream at most 176.0 MiB" in out
     assert "+ each viewer's connection 1.0 MiB" in out
     assert "a usual stream of 2.65 Mbit/s: about 12 MB" in out
 

@@ -35,6 +35,9 @@ class ExchangeOwner(Protocol):
     def exchange_switched(self) -> None:
         """The answer was 101: what comes from now on belongs to the exchange."""
 
+    def exchange_taken(self) -> None:
+        """The handler has taken the transport, and looks itself whether its peer reads."""
+
     def exchange_closed(self) -> None:
         """The handler closed the connection; what is written still goes out."""
 
@@ -118,6 +121,7 @@ class Exchange(asyncio.Transport):
         """
         if not self._answer.endless:
             raise LocalProtocolError("only an answer without an end can take the transport")
+        self._owner.exchange_taken()
         return self._transport
 
     # The handler's side: what asyncio.Transport promises.

@@ -45,7 +45,7 @@ class Front(asyncio.Protocol):
     __slots__ = (
         "_deadline", "_discarded", "_exchange", "_gzip", "_in_head", "_inner_holds",
         "_known_headers", "_least_unsent", "_mode", "_parked", "_pending", "_read_paused",
-        "_server", "_spoke", "_stalled_at", "_transport", "_write_paused", "peer",
+        "_server", "_spoke", "_stalled_at", "_taken", "_transport", "_write_paused", "peer",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -64,6 +64,7 @@ class Front(asyncio.Protocol):
         self._read_paused = False
         self._write_paused = False
         self._spoke = False
+        self._taken = False
         self._discarded = 0
         self._least_unsent = 0
         self._stalled_at = 0
@@ -114,9 +115,10 @@ class Front(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer reads slowly: no further answer is begun."""
         self._write_paused = True
-        self._least_unsent = self._transport.get_write_buffer_size()
-        self._stalled_at = self._server.now_ms
-        self._server.stalled.add(self)
+        if not self._taken:
+            self._least_unsent = self._transport.get_write_buffer_size()
+            self._stalled_at = self._server.now_ms
+            self._server.stalled.add(self)
         if self._exchange is not None:
             self._exchange.pause_writing()
 
@@ -358,6 +360,11 @@ class Front(asyncio.Protocol):
         self._deadline = _NEVER
         if self._pending is not None:
             asyncio.get_running_loop().call_soon(self._flush_switched)
+
+    def exchange_taken(self) -> None:
+        """See `ExchangeOwner`."""
+        self._taken = True
+        self._server.stalled.discard(self)
 
     def _flush_switched(self) -> None:
         pending, self._pending = self._pending, None

@@ -1,0 +1,81 @@
+"""The playing half of an RTMP connection: from leave to play until the end of it."""
+
+from asyncio import Transport
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from streamserver.control.watching import Watch, WatchAttempt, Watching
+from streamserver.media.flv_writer import Dialect
+from streamserver.outputs.live import Form, LiveOutput
+from streamserver.outputs.rtmp_play import RtmpPlay, choose_dialect
+from streamserver.outputs.transports import make_live
+from streamserver.outputs.viewer import Viewer
+from streamserver.rtmp.events import (
+    Event,
+    PauseRequested,
+    ReceiveAudioRequested,
+    ReceiveVideoRequested,
+)
+
+__all__ = ["PlayDoor", "RtmpWatch"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlayDoor:
+    """What a listener needs in order to play."""
+
+    watching: Watching
+    """Decides about viewers."""
+
+    live: LiveOutput
+    """Sends to them."""
+
+    wait_s: float = 10
+    """How long a player waits for a stream that is not live; 0: it is refused at once."""
+
+    async def open(self, attempt: WatchAttempt, four_ccs: Collection[str]) -> "RtmpWatch":
+        """Lets a player in. Raises `RefusedError`."""
+        watch = await self.watching.open(attempt, wait_s=self.wait_s)
+        try:
+            return RtmpWatch(self.live, watch, choose_dialect(watch.stream.tracks, four_ccs))
+        except BaseException:
+            watch.close()
+            raise
+
+
+class RtmpWatch:
+    """One player that was let in."""
+
+    def __init__(self, live: LiveOutput, watch: Watch, dialect: Dialect) -> None:
+        self.session = watch.session
+        self._live = live
+        self._watch = watch
+        self._dialect = dialect
+        self._play: RtmpPlay | None = None
+
+    def begin(
+        self, transport: Transport, stream_id: int, ended: Callable[[str, bool], None]
+    ) -> None:
+        """Sends; ``ended(reason, over)`` is told when that stops: the stream is over, or not."""
+        make_live(transport)
+        self._play = play = RtmpPlay(stream_id)
+        viewer = Viewer(transport, self.session, ended)
+        play.begin(self._live.join(self._watch.stream, Form.RTMP, self._dialect, viewer))
+
+    def handle(self, event: Event) -> None:
+        """What the player wants now."""
+        if self._play is None:
+            return
+        match event:
+            case PauseRequested(paused=paused):
+                self._play.pause(paused=paused)
+            case ReceiveAudioRequested(wanted=wanted):
+                self._play.receive_audio(wanted)
+            case ReceiveVideoRequested(wanted=wanted):
+                self._play.receive_video(wanted)
+
+    def close(self) -> None:
+        """The player has left. A second call does nothing."""
+        if self._play is not None:
+            self._play.stop()
+        self._watch.close()
