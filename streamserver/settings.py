@@ -1,6 +1,7 @@
 """From the configuration to the settings of each part: the one place where their names meet."""
 
 from ssl import SSLContext
+from typing import Final
 
 from streamserver.config import Config, memory_bound
 from streamserver.endpoints.http.connections import FrontSettings
@@ -21,6 +22,11 @@ __all__ = [
     "registry_settings",
     "rtmp_settings",
 ]
+
+
+_CMAF_LOG_MS: Final = 10_000
+"""Milliseconds of parts that outputs may have yet to read; HLS reads each as it comes and keeps
+a window of its own."""
 
 
 def registry_settings(config: Config) -> RegistrySettings:
@@ -52,6 +58,7 @@ def cmaf_settings(config: Config) -> CmafSettings:
         part_ms=config.hls.part_ms,
         segment_ms=config.hls.segment_s * 1000,
         target_duration_s=config.hls.target_duration_s,
+        window_ms=_CMAF_LOG_MS,
         window_bytes=memory_bound(config).cmaf_log_bytes,
     )
 
