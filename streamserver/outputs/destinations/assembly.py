@@ -1,0 +1,59 @@
+"""Puts the parts of destinations together, for the composition root."""
+
+from streamserver.clock import Clock
+from streamserver.errors import ConfigError
+from streamserver.feeds.body import BodyFeed
+from streamserver.hub.driver import Driver
+from streamserver.hub.feeds import FeedHold, FeedPool
+from streamserver.hub.registry import Registry
+from streamserver.hub.stream import LogBounds, Stream
+from streamserver.media.flv_writer import Dialect
+from streamserver.net.guard import OutgoingGuard
+from streamserver.net.resolver import Resolver
+from streamserver.outputs.destinations.dial import DialSettings, client_context
+from streamserver.outputs.destinations.loops import OwnDoors
+from streamserver.outputs.destinations.manager import Destinations
+from streamserver.outputs.destinations.push import HoldBodies, RtmpPush
+from streamserver.storage import Storage
+
+__all__ = ["body_holder", "make_destinations"]
+
+
+def body_holder(feeds: FeedPool, driver: Driver, bounds: LogBounds) -> HoldBodies:
+    """Shares in the bodies of a stream: the same that viewers of RTMP and FLV read."""
+
+    def hold(stream: Stream, dialect: Dialect) -> FeedHold[BodyFeed]:
+        return feeds.hold(
+            stream.packets,
+            ("body", dialect),
+            lambda: BodyFeed(stream.packets, stream.tracks_of, dialect, bounds, driver.schedule),
+        )
+
+    return hold
+
+
+def make_destinations(
+    *,
+    registry: Registry,
+    hold: HoldBodies,
+    resolver: Resolver,
+    doors: OwnDoors,
+    storage: Storage,
+    clock: Clock,
+    allow_private: bool = True,
+    ca_file: str = "",
+) -> Destinations:
+    """All destinations, over RTMP and RTMPS. Reads the authorities from disk.
+
+    ``allow_private`` and ``ca_file`` as in ``[outgoing]``. Raises `ConfigError`.
+    """
+    try:
+        context = client_context(ca_file)
+    except OSError as error:
+        words = error.strerror or error
+        raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
+    guard = OutgoingGuard(resolver, allow_private=allow_private)
+    push = RtmpPush(guard=guard, dialing=DialSettings(tls=context), hold=hold, clock=clock)
+    return Destinations(
+        registry=registry, push=push, guard=guard, doors=doors, storage=storage, clock=clock
+    )

@@ -1,0 +1,105 @@
+"""One connection to a far side: the pump between a transport and a client session."""
+
+import asyncio
+import socket
+from typing import Final, cast
+
+from streamserver.clock import Clock
+from streamserver.errors import LocalProtocolError, RemoteProtocolError
+from streamserver.net.tcp_info import TcpInfo, tcp_info
+from streamserver.rtmp.client import ClientSession
+from streamserver.rtmp.client_settings import ClientSettings
+
+__all__ = ["FarConnection"]
+
+_FAREWELL_S: Final = 3
+"""How long what is written before the end may take to leave; a stalled far side never takes it."""
+
+
+class FarConnection(asyncio.Protocol):
+    """Bytes from the transport into the session and back. Tells by `stirred` that it happened."""
+
+    def __init__(self, settings: ClientSettings, clock: Clock) -> None:
+        self.fault: Exception | None = None
+        """Why it ended, where its end was an error."""
+        self._settings = settings
+        self._clock = clock
+        self._session: ClientSession | None = None
+        self._transport: asyncio.Transport | None = None
+        self._stir = asyncio.Event()
+
+    @property
+    def session(self) -> ClientSession:
+        """The session, from the moment of the connection on."""
+        if self._session is None:
+            raise LocalProtocolError("there is no connection yet")
+        return self._session
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits in the transport."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def look(self, sock: socket.socket) -> TcpInfo:
+        """What of the written bytes arrived.
+
+        Where the kernel does not tell, what has left the transport counts as arrived.
+        """
+        info = tcp_info(sock)
+        if info is not None:
+            return info
+        return TcpInfo(max(0, self.session.bytes_sent - self.unsent_bytes), 0, 0)
+
+    # ---- asyncio ----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake begins."""
+        # uvloop's transports are no asyncio.Transport instances, only shaped like them.
+        self._transport = cast(asyncio.Transport, transport)
+        self._session = ClientSession(self._settings, now_ns=self._clock.monotonic_ns())
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """The far side said something."""
+        try:
+            self.session.receive(data, self._clock.monotonic_ns())
+        except RemoteProtocolError as error:
+            self.fault = error
+        self.flush()
+        self._stir.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self.fault = self.fault or exc
+        if self._session is not None:
+            self._session.connection_lost()
+        self._stir.set()
+
+    # ---- the attempt ------------------------------------------------------------------------
+
+    async def stirred(self, within_s: float) -> None:
+        """Waits until something came, or for some time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._stir.wait()
+        except TimeoutError:
+            return
+        self._stir.clear()
+
+    def flush(self) -> None:
+        """Writes what the session wants written."""
+        data = self.session.bytes_to_send()
+        # uvloop raises where something is written to a closed transport.
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def leave(self, reason: str) -> None:
+        """Says goodbye as a far side understands it, and lets go. Waits for nothing."""
+        transport = self._transport
+        if transport is None:
+            return
+        if not transport.is_closing():
+            self.session.finish(reason)
+            self.flush()
+            transport.close()
+        asyncio.get_running_loop().call_later(_FAREWELL_S, transport.abort)

@@ -1,0 +1,123 @@
+"""From a target to a connected transport: every address tried, each in its time."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from streamserver.net.guard import OutgoingGuard
+from streamserver.net.tcp_info import limit_unsent
+from streamserver.outputs.destinations.failures import worst
+from streamserver.rtmp.target import PublishTarget
+
+__all__ = ["DialSettings", "client_context", "dial"]
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+_KERNEL_UNSENT_BYTES: Final = 256 * 1024
+"""Media that may wait in the kernel: what is there can no longer be passed over."""
+
+_LINUX: Final = hasattr(socket, "TCP_USER_TIMEOUT")
+_USER_TIMEOUT_MS: Final = 20_000
+"""A host that acknowledges nothing for this long is gone (RFC 5482)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialSettings:
+    """How connections are made."""
+
+    tls: ssl.SSLContext
+    """For RTMPS: whom to believe."""
+
+    connect_timeout_s: float = 5
+    """For each address."""
+
+    tls_timeout_s: float = 10
+    """For the handshake."""
+
+
+def client_context(ca_file: str = "") -> ssl.SSLContext:
+    """A context that checks certificate and host name against the system's authorities.
+
+    ``ca_file`` (PEM) adds authorities of one's own. Raises `OSError` when it cannot be read.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+async def dial(
+    target: PublishTarget, guard: OutgoingGuard, settings: DialSettings, protocol: P
+) -> tuple[P, socket.socket]:
+    """Connects a protocol to a target; answers it and the socket, which the transport owns.
+
+    The name is resolved now, and its addresses are tried in turn; TLS asks for the certificate of
+    the name (SNI), not of the address. Raises `ResolveError`, `ForbiddenAddressError`, `OSError`
+    (`ssl.SSLError` and `TimeoutError` among them) of the address that told most.
+    """
+    errors: list[Exception] = []
+    for address in await guard.addresses(target.host):
+        try:
+            sock = await _connect(address, target.port, settings)
+            return await _wrap(sock, target, settings, protocol), sock
+        except OSError as error:
+            errors.append(error)
+    raise worst(errors)
+
+
+async def _connect(address: str, port: int, settings: DialSettings) -> socket.socket:
+    """A connected socket. The address is a literal: nothing is looked up again."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        limit_unsent(sock, _KERNEL_UNSENT_BYTES)
+        if _LINUX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        try:
+            async with asyncio.timeout(settings.connect_timeout_s):
+                await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except TimeoutError:
+            raise TimeoutError(
+                f"{address} did not answer within {settings.connect_timeout_s:g} s"
+            ) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _wrap(
+    sock: socket.socket, target: PublishTarget, settings: DialSettings, protocol: P
+) -> P:
+    """The socket with a protocol on it, and TLS between them where the target wants it."""
+    try:
+        if target.tls:
+            await _secure(sock, target, settings, protocol)
+        else:
+            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return protocol
+
+
+async def _secure(
+    sock: socket.socket, target: PublishTarget, settings: DialSettings, protocol: P
+) -> None:
+    try:
+        async with asyncio.timeout(settings.tls_timeout_s):
+            await asyncio.get_running_loop().create_connection(
+                lambda: protocol, sock=sock, ssl=settings.tls, server_hostname=target.host
+            )
+    except TimeoutError:
+        raise TimeoutError(
+            f"no TLS handshake within {settings.tls_timeout_s:g} s; is this an RTMPS port?"
+        ) from None
+    except ConnectionError as error:
+        # Whoever speaks no TLS often just hangs up.
+        raise ssl.SSLError(1, "the far side closed the connection in the TLS handshake") from error

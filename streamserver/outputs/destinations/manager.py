@@ -1,0 +1,345 @@
+"""All destinations: who has which, what is not allowed, and what survives a restart."""
+
+import asyncio
+import hashlib
+import logging
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+
+from streamserver.clock import Clock
+from streamserver.errors import (
+    ConfigError,
+    InvalidNameError,
+    LimitError,
+    NotFoundError,
+    RefusedError,
+)
+from streamserver.hub.registry import Registry, StreamListener
+from streamserver.hub.stream import Stream
+from streamserver.names import StreamKey
+from streamserver.net.guard import ForbiddenAddressError, OutgoingGuard
+from streamserver.outputs.destinations.destination import Destination, DestinationSpec, Push
+from streamserver.outputs.destinations.failures import ConflictError
+from streamserver.outputs.destinations.loops import OwnDoors, leads_back
+from streamserver.outputs.destinations.states import DestinationState
+from streamserver.rtmp.target import InvalidTargetError, PublishTarget, parse_target
+from streamserver.storage import Storage
+
+__all__ = ["ConfiguredDestination", "DestinationTotals", "Destinations", "PrivateDestinationError"]
+
+_STORED_AS: Final = "destinations"
+"""The setting that holds those made through the API."""
+
+_PER_STREAM: Final = 32
+_IN_ALL: Final = 1_000
+
+logger = logging.getLogger(__name__)
+
+
+class PrivateDestinationError(InvalidTargetError):
+    """The URL leads where this server must not go."""
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """How a destination is kept."""
+
+    id: str
+    app: str
+    stream: str
+    url: str
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredDestination:
+    """One ``[[destinations]]``."""
+
+    stream: str
+    """``app/name``."""
+
+    url: str = field(repr=False)
+    """Where to; holds the key."""
+
+    name: str = ""
+    """For people."""
+
+    enabled: bool = True
+    """False: paused."""
+
+    def spec(self) -> DestinationSpec:
+        """The same with an id. Raises `InvalidNameError`."""
+        key = StreamKey.parse(self.stream)
+        # The same at each start, and telling nothing about the URL.
+        digest = hashlib.sha256(f"{key} {self.url}".encode()).hexdigest()
+        return DestinationSpec(
+            id=f"c{digest[:15]}",
+            stream=key,
+            url=self.url,
+            name=self.name,
+            enabled=self.enabled,
+            configured=True,
+        )
+
+
+@dataclass(slots=True)
+class DestinationTotals:
+    """Counters of destinations that are no longer there, so that sums never fall."""
+
+    bytes_sent: int = 0
+    """Bytes that arrived."""
+
+    dropped_frames: int = 0
+    """Frames passed over."""
+
+    reconnects: int = 0
+    """Attempts after the first of a broadcast."""
+
+
+class Destinations(StreamListener):
+    """Every destination of the process."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        push: Push,
+        guard: OutgoingGuard,
+        doors: OwnDoors,
+        storage: Storage,
+        clock: Clock,
+        between: Callable[[int, int], int] = random.randint,
+    ) -> None:
+        """Give it to ``registry.add_listener`` after `load`."""
+        self.gone = DestinationTotals()
+        self.failures: Counter[str] = Counter()
+        """Failed attempts since the start, by class."""
+        self._registry = registry
+        self._push = push
+        self._guard = guard
+        self._doors = doors
+        self._storage = storage
+        self._clock = clock
+        self._between = between
+        self._by_stream: dict[StreamKey, dict[str, Destination]] = {}
+        self._saving = asyncio.Lock()
+
+    # ---- reading ----------------------------------------------------------------------------
+
+    def all(self) -> Iterator[Destination]:
+        """Every one, by stream, in the order of adding."""
+        return iter([one for of_stream in self._by_stream.values() for one in of_stream.values()])
+
+    def of(self, key: StreamKey) -> list[Destination]:
+        """Those of one stream, in the order of adding."""
+        return list(self._by_stream.get(key, {}).values())
+
+    def get(self, key: StreamKey, ident: str) -> Destination:
+        """One of a stream. Raises `NotFoundError`."""
+        found = self._by_stream.get(key, {}).get(ident)
+        if found is None:
+            raise NotFoundError(f"{key} has no destination {ident[:64]!a}")
+        return found
+
+    # ---- changing ---------------------------------------------------------------------------
+
+    async def load(self, configured: Iterable[ConfiguredDestination]) -> None:
+        """Takes in those of the configuration and the stored ones.
+
+        Raises `ConfigError` for one of the configuration that cannot be; a stored one that no
+        longer can is left out with a warning. Raises `StorageError`.
+        """
+        for index, one in enumerate(configured):
+            try:
+                spec = one.spec()
+                self._enter(spec, self._check(spec.stream, spec.url))
+            except RefusedError as error:
+                raise ConfigError(f"destinations[{index}]: {error}") from None
+        for spec in _read_stored(await self._storage.get(_STORED_AS)):
+            try:
+                self._enter(spec, self._check(spec.stream, spec.url))
+            except (InvalidTargetError, ConflictError, LimitError) as error:
+                logger.warning("a destination of %s is left out: %s", spec.stream, error)
+
+    async def add(
+        self, key: StreamKey, url: str, *, name: str = "", enabled: bool = True
+    ) -> Destination:
+        """Adds one, which begins at once when the stream is live.
+
+        Raises `InvalidTargetError`, `PrivateDestinationError`, `ConflictError` for a duplicate
+        and for a loop, `LimitError`, and `StorageError` (nothing is added then).
+        """
+        if "@" in key.name:
+            raise InvalidNameError("names with @ are renditions; send the stream itself on")
+        target = self._check(key, url)
+        spec = DestinationSpec(
+            id=secrets.token_hex(8), stream=key, url=url, name=name, enabled=enabled
+        )
+        # Entered first: two calls at the same time must not both find that there is no duplicate.
+        added = self._enter(spec, target)
+        try:
+            await self._save()
+        except BaseException:
+            await self._drop(added)
+            raise
+        self._start(added)
+        return added
+
+    async def change(
+        self, key: StreamKey, ident: str, *, name: str | None = None, enabled: bool | None = None
+    ) -> Destination:
+        """Renames, pauses or resumes one; None leaves as it is.
+
+        What the configuration says comes back with the next start. Raises `NotFoundError`,
+        `StorageError`.
+        """
+        found = self.get(key, ident)
+        spec = found.spec
+        found.change(
+            replace(
+                spec,
+                name=spec.name if name is None else name,
+                enabled=spec.enabled if enabled is None else enabled,
+            )
+        )
+        await self._save()
+        return found
+
+    async def remove(self, key: StreamKey, ident: str) -> None:
+        """Takes leave of the far side and forgets it.
+
+        Raises `NotFoundError`, `ConflictError` for one of the configuration, `StorageError`.
+        """
+        found = self.get(key, ident)
+        if found.spec.configured:
+            raise ConflictError(
+                "this destination stands in the configuration: remove it there, or pause it here"
+            )
+        await self._drop(found)
+        await self._save()
+
+    async def close(self) -> None:
+        """Takes leave of every far side."""
+        await asyncio.gather(*(one.close() for one in self.all()))
+
+    # ---- streams ----------------------------------------------------------------------------
+
+    def stream_started(self, stream: Stream) -> None:
+        """See `StreamListener`."""
+        for one in self.of(stream.key):
+            one.stream_started(stream)
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:
+        """See `StreamListener`."""
+        for one in self.of(stream.key):
+            one.stream_ended(stream)
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _check(self, key: StreamKey, url: str) -> PublishTarget:
+        target = parse_target(url)
+        try:
+            self._guard.check_literal(target.host)
+        except ForbiddenAddressError as error:
+            raise PrivateDestinationError(str(error)) from None
+        if any(_same(one.target, target) for one in self.of(key)):
+            raise ConflictError(f"{key} is sent to {target.masked()} already")
+        own = self._doors.stream_named(target)
+        if own is not None and leads_back(key, own, self._onward()):
+            raise ConflictError(f"{target.masked()} leads back to {key} on this very server")
+        if len(self.of(key)) >= _PER_STREAM:
+            raise LimitError(f"{key} has {_PER_STREAM} destinations already")
+        if sum(map(len, self._by_stream.values())) >= _IN_ALL:
+            raise LimitError(f"there are {_IN_ALL} destinations already")
+        return target
+
+    def _is_loop(self, one: Destination, local_ip: str, peer_ip: str) -> bool:
+        behind = self._doors.stream_behind(one.target, local_ip, peer_ip)
+        return behind is not None and leads_back(one.key, behind, self._onward())
+
+    def _onward(self) -> Mapping[StreamKey, list[StreamKey]]:
+        onward: dict[StreamKey, list[StreamKey]] = {}
+        for one in self.all():
+            own = self._doors.stream_named(one.target)
+            if own is not None:
+                onward.setdefault(one.key, []).append(own)
+        return onward
+
+    def _enter(self, spec: DestinationSpec, target: PublishTarget) -> Destination:
+        one = Destination(
+            spec,
+            target,
+            push=self._push,
+            clock=self._clock,
+            between=self._between,
+            is_loop=self._is_loop,
+        )
+        one.on_change = self._changed
+        self._by_stream.setdefault(spec.stream, {})[spec.id] = one
+        return one
+
+    def _start(self, one: Destination) -> None:
+        stream = self._registry.get(one.key)
+        if stream is not None:
+            one.stream_started(stream)
+
+    async def _drop(self, one: Destination) -> None:
+        of_stream = self._by_stream.get(one.key, {})
+        if of_stream.pop(one.spec.id, None) is None:
+            return
+        if not of_stream:
+            del self._by_stream[one.key]
+        self.gone.bytes_sent += one.stats.bytes_sent
+        self.gone.dropped_frames += one.stats.dropped_frames
+        self.gone.reconnects += one.stats.reconnects
+        await one.close()
+
+    async def _save(self) -> None:
+        # One after the other, each with what is true when its turn comes.
+        async with self._saving:
+            kept = [
+                msgspec.to_builtins(
+                    _Stored(spec.id, spec.stream.app, spec.stream.name, spec.url, spec.name,
+                            spec.enabled)
+                )
+                for spec in (one.spec for one in self.all())
+                if not spec.configured
+            ]  # fmt: skip
+            await self._storage.set(_STORED_AS, kept)
+
+    def _changed(self, one: Destination, before: DestinationState) -> None:
+        error = one.last_error
+        failed = one.state in (DestinationState.BACKOFF, DestinationState.FAILED)
+        if failed and error is not None:
+            self.failures[error.error_class.value] += 1
+        reason = f" ({error.error_class}: {error.message})" if failed and error else ""
+        logger.info(
+            "%s to %s: %s%s", one.key, one.target.masked(), one.state.value, reason,
+            extra={"stream": str(one.key), "destination": one.spec.id},
+        )  # fmt: skip
+
+
+def _same(one: PublishTarget, other: PublishTarget) -> bool:
+    """Whether two targets are one stream of one far side."""
+    return (one.host, one.port, one.app, one.key) == (other.host, other.port, other.app, other.key)
+
+
+def _read_stored(value: Any) -> Iterator[DestinationSpec]:
+    try:
+        stored = msgspec.convert(value or [], list[_Stored])
+        for one in stored:
+            yield DestinationSpec(
+                id=one.id,
+                stream=StreamKey(one.app, one.stream),
+                url=one.url,
+                name=one.name,
+                enabled=one.enabled,
+            )
+    except (msgspec.ValidationError, InvalidNameError) as error:
+        logger.error("the stored destinations cannot be read: %s", error)

@@ -1,0 +1,106 @@
+"""From the bodies that a stream's destinations share to the messages of one connection."""
+
+from typing import Final, Protocol
+
+from streamserver.feeds.body import Body, Header
+from streamserver.hub.readers import Reader
+from streamserver.log import Log
+from streamserver.media import flv_writer
+from streamserver.rtmp.events import MediaKind
+from streamserver.rtmp.message import AUDIO, VIDEO
+
+__all__ = ["Publishes", "Sender"]
+
+_KINDS: Final[dict[int, MediaKind]] = {AUDIO: "audio", VIDEO: "video"}
+
+
+class Publishes(Protocol):
+    """A client session that the far side lets publish."""
+
+    def send_media(self, kind: MediaKind, timestamp_ms: int, body: bytes) -> bool:
+        """See `ClientSession.send_media`."""
+
+    def send_metadata(self, values: dict[str, float | str | bool]) -> bool:
+        """See `ClientSession.send_metadata`."""
+
+
+class Sender:
+    """Begins at a keyframe with metadata and sequence headers, at time 0.
+
+    What lags beyond its bound is passed over up to the newest keyframe, and counted. Headers come
+    again only where they changed: the same bytes make some decoders start over.
+    """
+
+    def __init__(self, log: Log[Body], session: Publishes, *, max_lag_ms: int) -> None:
+        self.resets = 0
+        """How often something was passed over."""
+        self.dropped = 0
+        """Bodies that were passed over since the first was sent."""
+        self._log = log
+        self._session = session
+        self._reader = Reader(log, max_lag_ms=max_lag_ms)
+        self._header: Header | None = None
+        self._origin_ms: int | None = None
+        self._sent_ms = 0
+        self._jumped = 0
+        self._skipped = 0
+
+    @property
+    def header(self) -> Header | None:
+        """What was sent last to make decoders ready; None before."""
+        return self._header
+
+    @property
+    def sent_ms(self) -> int:
+        """Log time up to which media was sent."""
+        return self._sent_ms
+
+    @property
+    def newest_ms(self) -> int:
+        """Log time of the newest body there is."""
+        newest = self._log.get(self._log.end - 1)
+        return self._sent_ms if newest is None else newest.time_ms
+
+    @property
+    def done(self) -> bool:
+        """Whether the log is over and everything of it was sent."""
+        return self._log.closed is not None and self._reader.position >= self._log.end
+
+    def pump(self, room_bytes: int) -> bool:
+        """Hands what is there to the session while there is room; whether anything was."""
+        items = self._reader.read(room_bytes=room_bytes)
+        self._account()
+        for item in items:
+            self._send(item)
+        return bool(items)
+
+    def _send(self, item: Body) -> None:
+        time_ms = item.time_ms
+        if self._origin_ms is None:
+            self._origin_ms = time_ms
+        # Sound may be a little older than the keyframe that it comes after.
+        timestamp = max(0, time_ms - self._origin_ms)
+        if item.header is not self._header:
+            self._send_header(item.header, timestamp)
+        if item.is_media:
+            self._session.send_media(_KINDS[item.kind], timestamp, item.data)
+            self._sent_ms = max(self._sent_ms, time_ms)
+
+    def _send_header(self, header: Header, timestamp: int) -> None:
+        before, self._header = self._header, header
+        if before is not None and before.bodies == header.bodies:
+            return
+        self._session.send_metadata(flv_writer.metadata(header.tracks))
+        for kind, data in header.bodies:
+            if kind in _KINDS:
+                self._session.send_media(_KINDS[kind], timestamp, data)
+
+    def _account(self) -> None:
+        reader = self._reader
+        if self._origin_ms is not None and not reader.waits_for_keyframe:
+            self.dropped += reader.skipped - self._skipped
+            self.resets += reader.jumps - self._jumped
+        elif self._origin_ms is not None:
+            return  # counted in one piece, when a keyframe ends the gap
+        self._skipped = reader.skipped
+        self._jumped = reader.jumps
