@@ -2,7 +2,9 @@
 
 ::
 
-    RTMP ──► ingest ──► Stream.packets (a log) ──► cmaf feed ──► HLS ──► HTTP
+    RTMP ──► ingest ──► Stream.packets (a log) ─┬► cmaf feed ──► HLS ──► HTTP
+                                                └► body feed ─┬► chunks ──► fan-out ──► RTMP
+                                                              └► tags ──► fan-out ──► HTTP (FLV)
                               the API and the pages look at the hub
 """
 
@@ -22,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
+from urllib.parse import urlsplit
 
 from streamserver import __version__
 from streamserver.api import openapi
@@ -33,21 +36,26 @@ from streamserver.auth import Access, is_loopback_request, make_access
 from streamserver.clock import Clock, SystemClock
 from streamserver.config import Config, LoadedConfig
 from streamserver.control.control import Control, ControlSettings
+from streamserver.control.destinations import DestinationControl
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publication, Publishing
 from streamserver.control.totals import Totals
+from streamserver.control.watching import Watching
 from streamserver.endpoints.http.app import AppSettings, Mount
 from streamserver.endpoints.http.connections import FrontStats
+from streamserver.endpoints.http.flv import FlvDoor, flv_mount
 from streamserver.endpoints.http.listener import HttpEndpoint, Listener
 from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
 from streamserver.endpoints.rtmp import RtmpEndpoint
+from streamserver.endpoints.rtmp_watch import PlayDoor
 from streamserver.errors import RefusedError, StreamServerError
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
+from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Protocol, SessionTable
 from streamserver.hub.stream import Stream
@@ -56,13 +64,20 @@ from streamserver.logging_setup import RateLimitedLogger
 from streamserver.names import StreamKey
 from streamserver.net.addresses import Listening, lan_address
 from streamserver.net.proxies import TrustedProxies
+from streamserver.net.resolver import DnsResolver
 from streamserver.net.sockets import bind
 from streamserver.net.tls import HTTP_ALPN, CertificateFiles, self_signed_context
+from streamserver.outputs.destinations.assembly import body_holder, make_destinations
+from streamserver.outputs.destinations.loops import OwnDoors
+from streamserver.outputs.destinations.manager import ConfiguredDestination, Destinations
 from streamserver.outputs.hls.channel import TsMaker
 from streamserver.outputs.hls.mount import HlsMount
 from streamserver.outputs.hls.output import HlsOutput
+from streamserver.outputs.live import LiveOutput
 from streamserver.settings import (
     cmaf_settings,
+    fan_out_settings,
+    feed_bounds,
     front_settings,
     hls_settings,
     registry_settings,
@@ -145,10 +160,20 @@ class _Hub:
             self.driver.schedule,
             registry_settings(config),
         )
+        self.feeds = FeedPool(clock.monotonic_ns, self.driver.report)
         self.totals = Totals(self.registry, self.sessions)
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
+        self.driver.add_ticker(self.feeds.tick)
         self.driver.add_ticker(self.lag.tick)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Viewers of RTMP and FLV: who may, and who sends."""
+
+    watching: Watching
+    output: LiveOutput
 
 
 class Server:
@@ -186,6 +211,8 @@ class Server:
         self._fronts: list[FrontStats] = []
         self._hub: _Hub | None = None
         self._hls: HlsOutput | None = None
+        self._resolver = DnsResolver()
+        self._destinations: Destinations | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
 
@@ -246,6 +273,9 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._hub is not None:
             self._hub.registry.close("the server is shutting down")
+        if self._destinations is not None:
+            await self._destinations.close()
+        await self._resolver.close()
         for rtmp in self._rtmp:
             await rtmp.close("the server is shutting down")
         if self._hls is not None:
@@ -285,6 +315,8 @@ class Server:
         hub = self._hub = _Hub(config, self.clock)
         self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
         self._hls = self._make_hls(hub, self.access, self._executor, secret)
+        self._destinations = await self._make_destinations(hub, self._storage)
+        live = self._make_live(hub, self.access)
         publishing = Publishing(
             hub.registry,
             hub.sessions,
@@ -294,8 +326,9 @@ class Server:
         )
         hub.driver.start()
         for context, sockets in doors:
-            await self._open_rtmp(hub, publishing, context, sockets)
-        await self._open_http(hub, self._hls, self.access, tls.https)
+            await self._open_rtmp(hub, publishing, live, context, sockets)
+        api = self._make_api(hub, self._hls, live, self.access, self._destinations)
+        await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
         if self._with_demo:
             self._run(self._demonstrate(publishing))
@@ -323,12 +356,14 @@ class Server:
         self,
         hub: _Hub,
         publishing: Publishing,
+        live: _Live,
         tls: SSLContext | None,
         sockets: list[socket.socket],
     ) -> None:
         endpoint = RtmpEndpoint(
             rtmp_settings(self.config, tls),
             publishing=publishing,
+            play=PlayDoor(live.watching, live.output, self.config.rtmp.wait_for_stream_s),
             proxies=self._proxies,
             clock=self.clock,
             complain=partial(self._complaints.log, logging.INFO),
@@ -343,12 +378,13 @@ class Server:
         )
 
     async def _open_http(
-        self, hub: _Hub, hls: HlsOutput, access: Access, tls: SSLContext | None
+        self, hls: HlsOutput, live: _Live, api: Api, tls: SSLContext | None
     ) -> None:
         http = self.config.http
         mounts = (
             hls_mount(HlsMount(hls), any_origin="*" in http.cors_origins),
-            api_mount(self._make_api(hub, hls, access)),
+            flv_mount(FlvDoor(live.watching, live.output, self._is_local, http.cors_origins)),
+            api_mount(api),
             pages_mount(Pages()),
         )
         await self._open_listener("http", http.port, None, mounts)
@@ -399,7 +435,45 @@ class Server:
         hub.driver.add_ticker(output.tick)
         return output
 
-    def _make_api(self, hub: _Hub, hls: HlsOutput, access: Access) -> Api:
+    async def _make_destinations(self, hub: _Hub, storage: Storage) -> Destinations:
+        config = self.config
+        public_host = urlsplit(config.http.public_url).hostname
+        names = {config.rtmp.host, config.http.host, public_host or "", lan_address()} - {""}
+        destinations = make_destinations(
+            registry=hub.registry,
+            hold=body_holder(hub.feeds, hub.driver, feed_bounds(config)),
+            resolver=self._resolver,
+            doors=OwnDoors(self._rtmp_ports, frozenset(names)),
+            storage=storage,
+            clock=self.clock,
+            allow_private=config.outgoing.allow_private,
+            ca_file=config.outgoing.ca_file,
+        )
+        await destinations.load(
+            ConfiguredDestination(one.stream, one.url.reveal(), one.name, one.enabled)
+            for one in config.destinations
+        )
+        hub.registry.add_listener(destinations)
+        return destinations
+
+    def _rtmp_ports(self) -> frozenset[int]:
+        return frozenset(one.port for one in self.facts.listeners if one.name in ("rtmp", "rtmps"))
+
+    def _make_live(self, hub: _Hub, access: Access) -> _Live:
+        output = LiveOutput(
+            driver=hub.driver,
+            feeds=hub.feeds,
+            clock=self.clock,
+            bounds=feed_bounds(self.config),
+            settings=fan_out_settings(self.config),
+            chunk_size=self.config.rtmp.chunk_size,
+        )
+        hub.driver.add_ticker(output.tick)
+        return _Live(Watching(hub.registry, hub.sessions, access.decider, self.clock), output)
+
+    def _make_api(
+        self, hub: _Hub, hls: HlsOutput, live: _Live, access: Access, destinations: Destinations
+    ) -> Api:
         control = Control(
             registry=hub.registry,
             sessions=hub.sessions,
@@ -407,6 +481,7 @@ class Server:
             facts=self.facts,
             clock=self.clock,
             settings=ControlSettings(public_url=self.config.http.public_url),
+            destinations=DestinationControl(destinations, self.clock),
         )
         metrics = ServerMetrics(
             MetricsSources(
@@ -423,7 +498,8 @@ class Server:
                     "media": hls.stats.media,
                 },
                 rtmp_connections=self._rtmp_outcomes,
-                feed_log_bytes=lambda: {"hls": hls.held_bytes},
+                feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
+                reader_jumps=lambda: live.output.stats.jumps,
             )
         )
         services = Services(

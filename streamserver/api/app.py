@@ -16,7 +16,7 @@ from streamserver.api.access import (
     check_same_site,
     read_credentials,
 )
-from streamserver.api.calls import Call, check_no_body, parse_query, parse_stream
+from streamserver.api.calls import Call, check_no_body, parse_body, parse_query, parse_stream
 from streamserver.api.handlers import Services
 from streamserver.api.problems import MethodNotAllowedError, problem_response
 from streamserver.api.routes import ROUTES, Route
@@ -83,9 +83,12 @@ class Api:
         await self._authorize(route, request, key)
         # Only now: what a stranger sends is not even looked at.
         query = route.query() if route.lenient else parse_query(request, route.query)
-        if route.is_write:
+        body = None
+        if route.body is not None:
+            body = await parse_body(request, route.body, self._settings.body_timeout_s)
+        elif route.is_write:
             await check_no_body(request, self._settings.body_timeout_s)
-        call = Call(query=query, id=request.match_info.get("id", ""), key=key)
+        call = Call(query=query, id=request.match_info.get("id", ""), key=key, body=body)
         return _render(route, await route.handler(self._services, call))
 
     async def _authorize(
@@ -114,7 +117,8 @@ def _render(route: Route[Any], answer: msgspec.Struct | bytes | None) -> web.Res
         return web.Response(status=204, headers=_NO_STORE)
     body = answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
     # As a header, because the metrics' type carries parameters.
-    return web.Response(body=body, headers={**_NO_STORE, hdrs.CONTENT_TYPE: route.content_type})
+    headers = {**_NO_STORE, hdrs.CONTENT_TYPE: route.content_type}
+    return web.Response(status=route.status, body=body, headers=headers)
 
 
 def _refusal(error: RefusedError, request: web.Request) -> web.Response:

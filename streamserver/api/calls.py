@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -28,14 +28,18 @@ __all__ = [
     "StateFilter",
     "StreamsQuery",
     "check_no_body",
+    "parse_body",
     "parse_query",
     "parse_stream",
 ]
 
 Q = TypeVar("Q", bound=msgspec.Struct)
+B = TypeVar("B", bound=msgspec.Struct)
 
 _MAX_BODY_BYTES: Final = 64 * 1024
 """Far more than any route takes."""
+
+_NOT_JSON: Final = f"a body must be JSON ({hdrs.CONTENT_TYPE}: application/json)"
 
 _AT: Final = re.compile(r"(?P<what>.*?) - at `\$\.(?P<name>\w+)`\Z", re.DOTALL)
 
@@ -85,12 +89,21 @@ class Call(Generic[Q]):
     key: StreamKey | None = None
     """``{app}/{name}`` of the path."""
 
+    body: msgspec.Struct | None = field(default=None, repr=False)
+    """What came with it, checked; may hold secrets."""
+
     @property
     def stream(self) -> StreamKey:
         """The stream that the path names; `LocalProtocolError` where paths name none."""
         if self.key is None:
             raise LocalProtocolError("this route names no stream")
         return self.key
+
+    def read(self, kind: type[B]) -> B:
+        """The body, of the type that the route takes; `LocalProtocolError` for another."""
+        if not isinstance(self.body, kind):
+            raise LocalProtocolError("this route takes no such body")
+        return self.body
 
 
 def parse_stream(path: Mapping[str, str]) -> StreamKey | None:
@@ -116,29 +129,48 @@ def parse_query(request: web.Request, kind: type[Q]) -> Q:
         raise BadRequestError(_explain(str(error), kind)) from None
 
 
+async def parse_body(request: web.Request, kind: type[B], timeout_s: float) -> B:
+    """The body as a struct. Raises `BadRequestError` naming the field.
+
+    `UnsupportedMediaTypeError` for one that is not said to be JSON: HTML forms cannot send JSON.
+    """
+    body = await _body(request, timeout_s)
+    if body and request.content_type != "application/json":
+        raise UnsupportedMediaTypeError(_NOT_JSON)
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        # It names types and fields, never values.
+        raise BadRequestError(f"the body is wrong: {error}".replace("`", "")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequestError("the body is no JSON") from None
+
+
 async def check_no_body(request: web.Request, timeout_s: float) -> None:
     """For a route that takes no body: only an empty one, or an empty JSON object, is taken.
 
-    Raises `UnsupportedMediaTypeError` for a body that is not JSON: HTML forms cannot send JSON.
+    Raises `UnsupportedMediaTypeError` for a body that is not JSON.
     """
-    if not request.can_read_body:
-        return
-    try:
-        # aiohttp never ends a body whose chunks are broken; slow ones exist, too.
-        async with asyncio.timeout(timeout_s):
-            body = await _read(request)
-    except TimeoutError:
-        raise SlowBodyError(f"the body did not come within {timeout_s:g} s") from None
+    body = await _body(request, timeout_s)
     if not body:
         return
     if request.content_type != "application/json":
-        raise UnsupportedMediaTypeError(
-            f"a body must be JSON ({hdrs.CONTENT_TYPE}: application/json)"
-        )
+        raise UnsupportedMediaTypeError(_NOT_JSON)
     try:
         msgspec.json.decode(body, type=NoQuery)
     except msgspec.MsgspecError as error:
         raise BadRequestError(f"this request takes no body: {error}") from None
+
+
+async def _body(request: web.Request, timeout_s: float) -> bytes:
+    if not request.can_read_body:
+        return b""
+    try:
+        # aiohttp never ends a body whose chunks are broken; slow ones exist, too.
+        async with asyncio.timeout(timeout_s):
+            return await _read(request)
+    except TimeoutError:
+        raise SlowBodyError(f"the body did not come within {timeout_s:g} s") from None
 
 
 async def _read(request: web.Request) -> bytes:

@@ -7,8 +7,13 @@ import msgspec
 from streamserver.api.handlers import Probe
 from streamserver.api.problems import Problem
 from streamserver.control.models import (
+    Destination,
+    DestinationChange,
+    DestinationError,
+    DestinationPage,
     Health,
     Listener,
+    NewDestination,
     Publisher,
     ServerInfo,
     ServerState,
@@ -26,11 +31,34 @@ from streamserver.control.models import (
     ViewerPage,
     ViewersByProtocol,
 )
+from streamserver.outputs.destinations.failures import ErrorClass
+from streamserver.outputs.destinations.states import DestinationState
 
 __all__ = ["EXAMPLES"]
 
 _BY_PROTOCOL: Final = ViewersByProtocol(hls=12, whep=0, rtmp=0, flv=0)
 _COUNT: Final = ViewerCount(total=12, by_protocol=_BY_PROTOCOL)
+
+_DESTINATION: Final = Destination(
+    id="9c1f0a53be2d7e44",
+    name="YouTube",
+    url="rtmps://a.rtmps.youtube.com/live2/ab12****",
+    enabled=True,
+    state=DestinationState.BACKOFF,
+    since="2026-11-20T10:59:02.310Z",
+    bytes_sent=181_220_004,
+    bit_rate=0,
+    queued_ms=0,
+    dropped_frames=0,
+    reconnects=1,
+    last_error=DestinationError(
+        class_=ErrorClass.REJECTED,
+        message="Stream key is in use (NetStream.Publish.BadName)",
+        at="2026-11-20T10:59:02.310Z",
+    ),
+    next_attempt_at="2026-11-20T10:59:05.882Z",
+    rtt_ms=None,
+)
 
 _STREAM: Final = StreamInfo(
     app="live",
@@ -69,7 +97,7 @@ _STREAM: Final = StreamInfo(
             "in ffmpeg: -g with twice the frame rate.",
         )
     ],
-    destinations=[],
+    destinations=[_DESTINATION],
     record=False,
     metadata={},
     urls=StreamUrls(hls="hls/live/demo/index.m3u8", play="play/live/demo"),
@@ -127,6 +155,10 @@ EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
     for example in (
         _SERVER,
         _STREAM,
+        _DESTINATION,
+        DestinationPage(items=[_DESTINATION], total=1),
+        NewDestination(url="rtmps://a.rtmps.youtube.com/live2/ab12-cd34-ef56", name="YouTube"),
+        DestinationChange(enabled=False),
         StreamPage(items=[_STREAM], total=1),
         ViewerPage(items=[_VIEWER], total=12),
         SessionPage(items=[_SESSION], total=13),

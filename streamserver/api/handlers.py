@@ -12,6 +12,10 @@ from streamserver.api.problems import UnhealthyError
 from streamserver.clock import Clock
 from streamserver.control.control import Control
 from streamserver.control.models import (
+    Destination,
+    DestinationChange,
+    DestinationPage,
+    NewDestination,
     ServerInfo,
     ServerState,
     SessionPage,
@@ -103,6 +107,37 @@ async def viewers(services: Services, call: Call[PageQuery]) -> ViewerPage:
 async def viewer_count(services: Services, call: Call[NoQuery]) -> ViewerCount:
     """``GET …/viewers/count``, of one stream or of all."""
     return await services.control.viewer_count(call.key)
+
+
+async def destinations(services: Services, call: Call[NoQuery]) -> DestinationPage:
+    """``GET …/destinations``."""
+    return await services.control.destinations.list(call.stream)
+
+
+async def add_destination(services: Services, call: Call[NoQuery]) -> Destination:
+    """``POST …/destinations``."""
+    return await services.control.destinations.add(call.stream, call.read(NewDestination))
+
+
+async def destination(services: Services, call: Call[NoQuery]) -> Destination:
+    """``GET …/destinations/{id}``."""
+    return await services.control.destinations.get(call.stream, call.id)
+
+
+async def change_destination(services: Services, call: Call[NoQuery]) -> Destination:
+    """``PATCH …/destinations/{id}``."""
+    change = call.read(DestinationChange)
+    return await services.control.destinations.change(call.stream, call.id, change)
+
+
+async def remove_destination(services: Services, call: Call[NoQuery]) -> None:
+    """``DELETE …/destinations/{id}``."""
+    await services.control.destinations.remove(call.stream, call.id)
+
+
+async def retry_destination(services: Services, call: Call[NoQuery]) -> Destination:
+    """``POST …/destinations/{id}/retry``."""
+    return await services.control.destinations.retry(call.stream, call.id)
 
 
 async def kick_viewer(services: Services, call: Call[NoQuery]) -> None:

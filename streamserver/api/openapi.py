@@ -30,6 +30,7 @@ _TAGS: Final = {
     "server": "The server as a whole.",
     "streams": "What is being published.",
     "viewers": "Who watches.",
+    "destinations": "Where streams are sent on to.",
     "sessions": "Every connection.",
     "probes": "For load balancers and monitoring.",
 }
@@ -101,6 +102,9 @@ def _operation(route: Route[Any]) -> Json:
     }
     if parameters := [*_path_parameters(route), *_query_parameters(route)]:
         operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"schema": _reference(route.body), "example": _example(route.body)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
 
 
@@ -125,7 +129,7 @@ def _query_parameters(route: Route[Any]) -> list[Json]:
 
 
 def _responses(route: Route[Any]) -> Json:
-    responses: Json = {"200" if route.has_answer else "204": _success(route)}
+    responses: Json = {str(route.status): _success(route)}
     for status in route.refusals:
         responses[str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
     return responses
@@ -172,7 +176,10 @@ def _response_name(status: int) -> str:
 def _schemas() -> Json:
     queries = {route.query for route in ROUTES}
     answers = {route.response for route in ROUTES if route.response is not None}
-    _, components = msgspec.json.schema_components([*queries, *answers, Problem], ref_template=_REF)
+    bodies = {route.body for route in ROUTES if route.body is not None}
+    _, components = msgspec.json.schema_components(
+        [*queries, *answers, *bodies, Problem], ref_template=_REF
+    )
     for query in queries:
         # These are parameters; only the types that they use belong here.
         del components[query.__name__]

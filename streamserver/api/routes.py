@@ -11,6 +11,10 @@ from streamserver.api.access import Access
 from streamserver.api.calls import Call, NoQuery, PageQuery, StreamsQuery
 from streamserver.api.handlers import Probe, Services
 from streamserver.control.models import (
+    Destination,
+    DestinationChange,
+    DestinationPage,
+    NewDestination,
     ServerInfo,
     SessionPage,
     StreamInfo,
@@ -30,7 +34,7 @@ class Route(Generic[Q]):
     """One method of one path."""
 
     method: str
-    """``GET`` (which answers ``HEAD``, too), ``POST``, ``DELETE``."""
+    """``GET`` (which answers ``HEAD``, too), ``POST``, ``PATCH``, ``DELETE``."""
 
     path: str
     """Below the base path; ``{app}``, ``{name}`` and ``{id}`` are parameters."""
@@ -53,6 +57,9 @@ class Route(Generic[Q]):
     query: type[Q]
     """Its query parameters."""
 
+    body: type[msgspec.Struct] | None = None
+    """What it takes as JSON; None for a route that takes none."""
+
     response: type[msgspec.Struct] | None = None
     """What it answers; None for bytes or nothing."""
 
@@ -71,6 +78,13 @@ class Route(Generic[Q]):
         return self.method not in ("GET", "HEAD")
 
     @property
+    def status(self) -> int:
+        """Of success; RFC 9110, section 15.3.2: 201 where something was made."""
+        if self.is_write and self.response is None:
+            return 204
+        return 201 if self.method == "POST" and self.body is not None else 200
+
+    @property
     def has_answer(self) -> bool:
         """Whether the answer has a body; otherwise its status is 204."""
         return not self.is_write or self.response is not None
@@ -83,12 +97,16 @@ class Route(Generic[Q]):
             statuses |= {401, 403}
         if not self.lenient or "{" in self.path:
             statuses.add(400)
+        if self.body is not None:
+            statuses.add(400)
         if self.is_write:
             statuses |= {403, 408, 413, 415}
         return sorted(statuses)
 
 
 _STREAM: Final = "/api/v1/streams/{app}/{name}"
+_DESTINATIONS: Final = f"{_STREAM}/destinations"
+_DESTINATION: Final = f"{_DESTINATIONS}/{{id}}"
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
     Route(
@@ -169,6 +187,78 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         query=NoQuery,
         response=ViewerCount,
         problems=(404,),
+    ),
+    Route(
+        method="GET",
+        path=_DESTINATIONS,
+        handler=handlers.destinations,
+        name="listDestinations",
+        tag="destinations",
+        summary="Where a stream is sent on to, whether it is live or not.",
+        access=Access.READ,
+        query=NoQuery,
+        response=DestinationPage,
+    ),
+    Route(
+        method="POST",
+        path=_DESTINATIONS,
+        handler=handlers.add_destination,
+        name="addDestination",
+        tag="destinations",
+        summary="Send a stream on; begins at once when it is live.",
+        access=Access.WRITE,
+        query=NoQuery,
+        body=NewDestination,
+        response=Destination,
+        problems=(409, 503),
+    ),
+    Route(
+        method="GET",
+        path=_DESTINATION,
+        handler=handlers.destination,
+        name="getDestination",
+        tag="destinations",
+        summary="One destination.",
+        access=Access.READ,
+        query=NoQuery,
+        response=Destination,
+        problems=(404,),
+    ),
+    Route(
+        method="PATCH",
+        path=_DESTINATION,
+        handler=handlers.change_destination,
+        name="changeDestination",
+        tag="destinations",
+        summary="Rename, pause or resume a destination.",
+        access=Access.WRITE,
+        query=NoQuery,
+        body=DestinationChange,
+        response=Destination,
+        problems=(404,),
+    ),
+    Route(
+        method="DELETE",
+        path=_DESTINATION,
+        handler=handlers.remove_destination,
+        name="removeDestination",
+        tag="destinations",
+        summary="Take leave of a destination and forget it.",
+        access=Access.WRITE,
+        query=NoQuery,
+        problems=(404, 409),
+    ),
+    Route(
+        method="POST",
+        path=f"{_DESTINATION}/retry",
+        handler=handlers.retry_destination,
+        name="retryDestination",
+        tag="destinations",
+        summary="Try now, and not when the next attempt is due.",
+        access=Access.WRITE,
+        query=NoQuery,
+        response=Destination,
+        problems=(404, 409),
     ),
     Route(
         method="GET",

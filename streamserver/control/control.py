@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from streamserver.clock import Clock
+from streamserver.control.destinations import DestinationControl
 from streamserver.control.facts import ServerFacts
 from streamserver.control.models import (
     Listener,
@@ -78,7 +79,10 @@ class Control:
         facts: ServerFacts,
         clock: Clock,
         settings: ControlSettings,
+        destinations: DestinationControl,
     ) -> None:
+        self.destinations = destinations
+        """The operations on where streams are sent on to."""
         self._registry = registry
         self._sessions = sessions
         self._totals = totals
@@ -184,6 +188,7 @@ class Control:
             began=self._began.of(stream),
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,
+            destinations=self.destinations.of(stream.key),
         )
 
     def _server_totals(self) -> ServerTotals:

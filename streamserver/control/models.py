@@ -1,7 +1,7 @@
 """What the operations answer: the shapes of the API, field for field (interface, API v1).
 
-Every field is always present. Fields of capabilities that are still to come (destinations,
-recording, registered streams) carry what is true now: nothing. Rates are bits per second,
+Every field is always present. Fields of capabilities that are still to come (recording,
+registered streams) carry what is true now: nothing. Rates are bits per second,
 sizes bytes, times RFC 3339 in UTC with milliseconds.
 """
 
@@ -11,9 +11,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from streamserver.outputs.destinations.failures import ErrorClass
+from streamserver.outputs.destinations.states import DestinationState
+
 __all__ = [
+    "Destination",
+    "DestinationChange",
+    "DestinationError",
+    "DestinationPage",
     "Health",
     "Listener",
+    "NewDestination",
     "Publisher",
     "ServerInfo",
     "ServerState",
@@ -124,6 +132,59 @@ class StreamUrls(msgspec.Struct, frozen=True, kw_only=True):
     play: Annotated[str, _says("Page with a player.")]
 
 
+class DestinationError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a destination failed last."""
+
+    class_: Annotated[ErrorClass, _says("Kind of failure, for programs.")] = msgspec.field(
+        name="class"
+    )
+    message: Annotated[str, _says("What went wrong, with the far side's own words; no secrets.")]
+    at: Annotated[Time, _says("When.")]
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a stream is sent on to."""
+
+    id: Annotated[str, _says("Opaque; the same after a restart.")]
+    name: Annotated[str, _says("For people; empty without one.")]
+    url: Annotated[str, _says("Where to, the key masked.")]
+    enabled: Annotated[bool, _says("Whether it is sent; false: paused.")]
+    state: Annotated[
+        DestinationState, _says("What it does; live: accepted, and media arrives there.")
+    ]
+    since: Annotated[Time, _says("When it came into this state.")]
+    bytes_sent: Annotated[Count, _says("Bytes that arrived, over all connections.")]
+    bit_rate: Annotated[Count, _says("Bits per second that arrive, over the last seconds.")]
+    queued_ms: Annotated[Count, _says("Media that was not yet taken there, in milliseconds.")]
+    dropped_frames: Annotated[Count, _says("Frames left out because the far side was too slow.")]
+    reconnects: Annotated[Count, _says("Attempts after the first of each broadcast.")]
+    last_error: Annotated[DestinationError | None, _says("The last failure; stays after success.")]
+    next_attempt_at: Annotated[Time | None, _says("When it is tried again, in state backoff.")]
+    rtt_ms: Annotated[float | None, _says("Round trip to it; null without a connection.")]
+
+
+class DestinationPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The destinations of one stream, in the order of adding."""
+
+    items: list[Destination]
+    total: Annotated[Count, _says("How many there are.")]
+
+
+class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A destination to add."""
+
+    url: Annotated[str, Meta(max_length=4096, description="rtmp:// or rtmps://host/app/key.")]
+    name: Annotated[str, Meta(max_length=128, description="For people.")] = ""
+    enabled: Annotated[bool, _says("Whether to begin at once; false: paused.")] = True
+
+
+class DestinationChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change about a destination; null, or nothing, leaves as it is."""
+
+    name: Annotated[str, Meta(max_length=128, description="For people.")] | None = None
+    enabled: Annotated[bool | None, _says("False pauses, true resumes.")] = None
+
+
 class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One stream."""
 
@@ -143,7 +204,7 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
     ]
     viewers: Annotated[StreamViewers, _says("Who watches, in numbers.")]
     health: Annotated[list[Health], _says("What could be better, worst first.")]
-    destinations: Annotated[list[dict[str, Any]], _says("Where it is sent on to.")]
+    destinations: Annotated[list[Destination], _says("Where it is sent on to.")]
     record: Annotated[bool, _says("Whether it is recorded.")]
     metadata: Annotated[dict[str, Any], _says("What the user attached to it.")]
     urls: Annotated[StreamUrls, _says("Where it can be watched.")]

@@ -1,10 +1,11 @@
 """From the hub's objects to what the API shows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from streamserver.control.health import health
 from streamserver.control.models import (
+    Destination,
     Publisher,
     SessionInfo,
     StreamInfo,
@@ -31,6 +32,7 @@ def stream_info(
     began: tuple[int, int],
     now_ns: int,
     public_url: str,
+    destinations: Sequence[Destination] = (),
 ) -> StreamInfo:
     """A stream as of a monotonic time.
 
@@ -56,7 +58,7 @@ def stream_info(
             total=count.total, by_protocol=count.by_protocol, peak=sessions.peak(stream.key)
         ),
         health=health(stream, now_ns),
-        destinations=[],
+        destinations=list(destinations),
         record=False,
         metadata={},
         urls=stream_urls(stream.key, public_url),

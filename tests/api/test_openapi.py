@@ -12,6 +12,7 @@ from streamserver.api.routes import ROUTES
 from streamserver.errors import AccessDeniedError
 from tests.api.helpers_api import ApiWorld
 from tests.api.helpers_schema import faults
+from tests.control.helpers_world import DEMO
 
 DOCUMENT = document()
 OPERATIONS = [
@@ -60,6 +61,12 @@ def test_every_route_of_the_interface_is_there():
         ("POST", f"{stream}/stop"),
         ("GET", f"{stream}/viewers"),
         ("GET", f"{stream}/viewers/count"),
+        ("GET", f"{stream}/destinations"),
+        ("POST", f"{stream}/destinations"),
+        ("GET", f"{stream}/destinations/{{id}}"),
+        ("PATCH", f"{stream}/destinations/{{id}}"),
+        ("DELETE", f"{stream}/destinations/{{id}}"),
+        ("POST", f"{stream}/destinations/{{id}}/retry"),
         ("GET", "/api/v1/viewers/count"),
         ("DELETE", "/api/v1/viewers/{id}"),
         ("GET", "/api/v1/sessions"),
@@ -142,14 +149,14 @@ def test_every_answer_has_a_schema_and_an_example_that_fits_it():
     for route in ROUTES:
         if route.response is None:
             continue
-        content = responses(route.path, route.method.lower())["200"]["content"]
+        content = responses(route.path, route.method.lower())[str(route.status)]["content"]
         [described] = content.values()
         assert faults(described["example"], described["schema"], DOCUMENT) == []
         msgspec.convert(described["example"], route.response)
 
 
 def test_every_example_is_used():
-    answers = {route.response for route in ROUTES}
+    answers = {route.response for route in ROUTES} | {route.body for route in ROUTES}
     assert {kind.__name__ for kind in EXAMPLES if kind not in answers} == {"Problem"}
 
 
@@ -161,9 +168,13 @@ async def test_every_answer_conforms_to_its_schema(route):
     publication.lease.stream.note("timestamp_jump")
     world.driver.last_tick_ns = world.clock.now_ns
     world.join("v1")
-    path = route.path.format(app="live", name="demo", id="v1")
-    async with world.ask(route.method, path) as response:
-        assert response.status < 300
+    ident = "v1"
+    if route.tag == "destinations":
+        ident = (await world.destinations.add(DEMO, "rtmp://far.test/live/one")).spec.id
+    path = route.path.format(app="live", name="demo", id=ident)
+    body = None if route.body is None else EXAMPLES[route.body]
+    async with world.ask(route.method, path, json=msgspec.to_builtins(body)) as response:
+        assert response.status == route.status
         conforms(route.path, route.method.lower(), response, await response.read())
 
 
@@ -189,9 +200,14 @@ async def test_every_refusal_is_in_the_document_and_conforms(route):
         await ask(client, f"{path}?unknown=1")
         await ask(client, path, headers={"Sec-Fetch-Site": "cross-site"})
         await ask(client, path, data=b"x")
+        if route.body is not None:
+            await ask(client, path, json={"surprise": 1})
+            await ask(client, path, json={"enabled": "a destination to be changed"})
+            await ask(client, path, json={"name": "nobody"})
         await ask(client, path, data=b" " * 70_000, headers={"Content-Type": "application/json"})
         world.authorizer.error = AccessDeniedError("no")
         await ask(client, path)
         await ask(client, path, headers={"Authorization": "Bearer x"})
-    # A body that does not come is tested by itself.
-    assert seen == set(route.refusals) - {408}
+    # A body that does not come, and what depends on other destinations, is tested by itself.
+    elsewhere = {408, 409, 503} if route.tag == "destinations" else {408}
+    assert seen == set(route.refusals) - elsewhere

@@ -1,17 +1,26 @@
 """A small server without doors: a real registry and session table, and a clock that we turn."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 
 from streamserver.control import Control, ControlSettings, ListenerFacts, ServerFacts, Totals
+from streamserver.control.destinations import DestinationControl
 from streamserver.hub.registry import Lease, Registry, RegistrySettings
 from streamserver.hub.sessions import Action, Protocol, Session, SessionTable
-from streamserver.hub.stream import LogBounds
+from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Track
 from streamserver.names import StreamKey
+from streamserver.net.guard import OutgoingGuard
+from streamserver.net.resolver import DnsResolver
+from streamserver.outputs.destinations.destination import Delivery
+from streamserver.outputs.destinations.loops import OwnDoors
+from streamserver.outputs.destinations.manager import Destinations
+from streamserver.rtmp.target import PublishTarget
+from streamserver.storage.memory import MemoryStorage
 
 SECOND_NS = 1_000_000_000
 START_WALL_NS = 1_700_000_000_123_456_789
@@ -95,6 +104,16 @@ class Publication:
             self.world.clock.now_ns += step_ms * 1_000_000
 
 
+class FarSide:
+    """In the place of a network: takes whatever is sent, until the stream is over."""
+
+    async def __call__(self, stream: Stream, target: PublishTarget, delivery: Delivery) -> None:
+        delivery.stats.rtt_us = 12_345
+        delivery.is_live()
+        while stream.packets.closed is None:
+            await asyncio.sleep(0.01)
+
+
 @dataclass
 class World:
     """The parts that a server is made of, for tests."""
@@ -117,6 +136,16 @@ class World:
             listeners=[ListenerFacts("http", "", 8080), ListenerFacts("https", "::", 8443, True)],
             is_listening=True,
         )
+        self.far_side = FarSide()
+        self.destinations = Destinations(
+            registry=self.registry,
+            push=self.far_side,
+            guard=OutgoingGuard(DnsResolver(), allow_private=True),
+            doors=OwnDoors(lambda: frozenset({1935})),
+            storage=MemoryStorage(),
+            clock=self.clock,
+        )
+        self.registry.add_listener(self.destinations)
         self.control = Control(
             registry=self.registry,
             sessions=self.sessions,
@@ -124,6 +153,7 @@ class World:
             facts=self.facts,
             clock=self.clock,
             settings=ControlSettings(public_url=self.public_url),
+            destinations=DestinationControl(self.destinations, self.clock),
         )
 
     def join(
