@@ -62,7 +62,7 @@ from streamserver.rtmp.events import (
     PeerAcked,
     PlayEnded,
 )
-from streamserver.rtmp.handshake import ClientHandshake
+from streamserver.rtmp.handshake import ClientHandshake, WrongProtocolError
 from streamserver.rtmp.message import (
     AGGREGATE,
     AMF0_COMMAND,
@@ -266,6 +266,9 @@ class ClientSession:
         fault: RemoteProtocolError | None = None
         try:
             self._channel.receive(data, now_ns)
+        except WrongProtocolError as caught:
+            hint = "; rtmps:// may be meant" if caught.protocol == "TLS" else ""
+            fault = RemoteProtocolError(f"the far side speaks {caught.protocol}, not RTMP{hint}")
         except RemoteProtocolError as caught:
             # What came before the fault happened, however the bytes were split.
             fault = caught

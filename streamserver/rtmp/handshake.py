@@ -18,7 +18,8 @@ HANDSHAKE_BYTES: Final = 1536
 
 _VERSION: Final = 3
 _RTMPE: Final = frozenset({6, 8, 9})
-_TLS_HANDSHAKE_RECORD: Final = 0x16
+_TLS_RECORDS: Final = frozenset({0x15, 0x16})
+"""An alert, which a TLS port answers to RTMP, and a handshake."""
 
 
 class WrongProtocolError(RemoteProtocolError):
@@ -36,7 +37,7 @@ def _check_version(version: int) -> None:
         raise RemoteProtocolError(
             f"the handshake asks for RTMPE (version {version}), which is not offered; use RTMPS"
         )
-    if version == _TLS_HANDSHAKE_RECORD:
+    if version in _TLS_RECORDS:
         raise WrongProtocolError("TLS")
     if ord("A") <= version <= ord("Z"):
         raise WrongProtocolError("HTTP or another text protocol")

@@ -337,11 +337,22 @@ class TestManners:
         (closed,) = far.client.events()
         assert isinstance(closed, Closed)
 
-    def test_what_is_no_rtmp_is_called_so(self):
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            (b"HTTP/1.1 400 Bad Request\r\n", "speaks HTTP or another text protocol, not RTMP"),
+            (b"\x15\3\1\0\2\2\x0a", "speaks TLS, not RTMP; rtmps:// may be meant"),
+            (b"\x06" + bytes(1536), "asks for RTMPE"),
+            (b"\xff\xfd", "begins with byte 0xff"),
+        ],
+    )
+    def test_what_is_no_rtmp_is_called_what_it_is(self, data, says):
         far = FarSide()
-        with pytest.raises(RemoteProtocolError):
-            far.raw(b"HTTP/1.1 400 Bad Request\r\n")
-        assert isinstance(far.client.events()[-1], Closed)
+        with pytest.raises(RemoteProtocolError, match=says):
+            far.raw(data)
+        (closed,) = far.client.events()
+        assert isinstance(closed, Closed)
+        assert says in closed.reason
         assert far.raw(b"more") == []
 
     @settings(max_examples=60)
