@@ -58,8 +58,6 @@ _MAX_UNSENT_PLAYING_BYTES: Final = 32 * 1024 * 1024
 _USER_TIMEOUT_MS: Final = 10_000
 """A peer that does not acknowledge our bytes for this long is gone (RFC 5482)."""
 
-_TLS_HANDSHAKE_S: Final = 10
-
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +73,12 @@ class RtmpSettings:
 
     tls: ssl.SSLContext | None = None
     """The certificate's context for RTMPS; None for plain RTMP."""
+
+    tls_handshake_s: float = 10
+    """Seconds in which a peer must have finished the handshake of TLS."""
+
+    tls_shutdown_s: float = 2
+    """Seconds that a peer has to answer our closing of TLS; many never do."""
 
     proxy_protocol: bool = False
     """Whether trusted proxies begin their connections with a PROXY protocol header."""
@@ -499,7 +503,8 @@ class RtmpEndpoint:
                 lambda: RtmpConnection(self),
                 sock=sock,
                 ssl=settings.tls,
-                ssl_handshake_timeout=_TLS_HANDSHAKE_S if settings.tls else None,
+                ssl_handshake_timeout=settings.tls_handshake_s if settings.tls else None,
+                ssl_shutdown_timeout=settings.tls_shutdown_s if settings.tls else None,
             )
             self._servers.append(server)
 
