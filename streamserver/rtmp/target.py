@@ -72,7 +72,8 @@ class PublishTarget:
     def hide(self, text: str) -> str:
         """A text of the far side without what must not be seen: some servers repeat the key."""
         for secret in self._secrets():
-            text = text.replace(secret, mask_key(secret))
+            shown = mask_key(secret) if self.key.startswith(secret) else _MASK
+            text = text.replace(secret, shown)
         return text
 
     def follow(self, url: str) -> "PublishTarget":
