@@ -37,7 +37,8 @@ _STALL_LOOK_S: Final = 0.2
 _SECOND: Final = 1_000_000_000
 _TCP_ESTABLISHED: Final = 1
 
-_GARBAGE: Final = bytes(range(255, 0, -1))
+_GARBAGE: Final = bytes(range(255, 0, -1)) * 16
+"""More than a handshake: ffmpeg does not look at it before it is complete."""
 _WEB_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 24\r\n"
     b"Connection: close\r\n\r\n<h1>400 Bad Request</h1>"

@@ -214,14 +214,15 @@ class Sink:
 
     async def _run(self, connection: SinkConnection, remote: str) -> None:
         reports = asyncio.create_task(self._report(connection))
+        reason = "the sink was closed"
         try:
             reason = await connection.run()
-            self._tell(ended(remote, reason, connection.publication))
         except asyncio.CancelledError:
             connection.abort()
             raise
         finally:
             reports.cancel()
+            self._tell(ended(remote, reason, connection.publication))
             self._open.discard(connection)
             self._look()
 
