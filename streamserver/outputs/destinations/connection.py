@@ -9,6 +9,7 @@ from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.net.tcp_info import TcpInfo, tcp_info
 from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_settings import ClientSettings
+from streamserver.rtmp.client_states import ENDED, ClientState
 
 __all__ = ["FarConnection"]
 
@@ -19,9 +20,13 @@ _FAREWELL_S: Final = 3
 class FarConnection(asyncio.Protocol):
     """Bytes from the transport into the session and back. Tells by `stirred` that it happened."""
 
-    def __init__(self, settings: ClientSettings, clock: Clock) -> None:
+    def __init__(self, settings: ClientSettings, clock: Clock, max_unsent_bytes: int) -> None:
+        """``max_unsent_bytes``: see `PushSettings`."""
         self.fault: Exception | None = None
         """Why it ended, where its end was an error."""
+        self.lost_in = ""
+        """What the far side owed us when it closed the connection; empty when it was live."""
+        self._max_unsent_bytes = max_unsent_bytes
         self._settings = settings
         self._clock = clock
         self._session: ClientSession | None = None
@@ -56,6 +61,9 @@ class FarConnection(asyncio.Protocol):
         """The handshake begins."""
         # uvloop's transports are no asyncio.Transport instances, only shaped like them.
         self._transport = cast(asyncio.Transport, transport)
+        # Half of it gone is the moment to bring more.
+        half = self._max_unsent_bytes // 2
+        self._transport.set_write_buffer_limits(high=half, low=half)
         self._session = ClientSession(self._settings, now_ns=self._clock.monotonic_ns())
         self.flush()
 
@@ -72,7 +80,14 @@ class FarConnection(asyncio.Protocol):
         """The transport is gone."""
         self.fault = self.fault or exc
         if self._session is not None:
+            state = self._session.state
+            if state is not ClientState.LIVE and state not in ENDED:
+                self.lost_in = state.value
             self._session.connection_lost()
+        self._stir.set()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
         self._stir.set()
 
     # ---- the attempt ------------------------------------------------------------------------

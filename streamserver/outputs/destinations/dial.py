@@ -15,12 +15,13 @@ __all__ = ["DialSettings", "client_context", "dial"]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-_KERNEL_UNSENT_BYTES: Final = 256 * 1024
+_KERNEL_UNSENT_BYTES: Final = 64 * 1024
 """Media that may wait in the kernel: what is there can no longer be passed over."""
 
 _LINUX: Final = hasattr(socket, "TCP_USER_TIMEOUT")
-_USER_TIMEOUT_MS: Final = 20_000
-"""A host that acknowledges nothing for this long is gone (RFC 5482)."""
+_USER_TIMEOUT_MS: Final = 60_000
+"""A host that acknowledges nothing for this long is gone (RFC 5482). Whoever sends gives up
+earlier, and knows to say why; this ends what is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

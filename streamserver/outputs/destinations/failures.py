@@ -107,7 +107,8 @@ def classify(error: Exception) -> tuple[ErrorClass, str, bool]:
         case ssl.SSLError():
             return ErrorClass.TLS, _tls_words(error), False
         case TimeoutError():
-            return ErrorClass.TIMEOUT, str(error) or "the far side did not answer in time", False
+            words = error.strerror or str(error) or "the far side did not answer in time"
+            return ErrorClass.TIMEOUT, words, False
         case ConnectionRefusedError():
             return ErrorClass.REFUSED, "the far side refused the connection", False
         case ConnectionError():

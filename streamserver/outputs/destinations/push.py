@@ -52,8 +52,9 @@ class PushSettings:
     max_lag_ms: int = 8_000
     """Media that may wait for a slow far side; beyond it, the newest keyframe comes next."""
 
-    max_unsent_bytes: int = 1024 * 1024
-    """What may wait in the transport, to within one message."""
+    max_unsent_bytes: int = 128 * 1024
+    """What may wait in the transport, to within one message. Little: what is there can no longer
+    be passed over, and a slow far side would get it many seconds late."""
 
     stall_after_ns: int = 5 * _SECOND
     """From the last byte that arrived to ``stalled``."""
@@ -101,7 +102,7 @@ class RtmpPush:
         self, stream: Stream, settings: ClientSettings, delivery: Delivery
     ) -> ClientSettings | None:
         """One connection; answers where to go on, None when the stream is over."""
-        connection = FarConnection(settings, self._clock)
+        connection = FarConnection(settings, self._clock, self._settings.max_unsent_bytes)
         _, sock = await dial(settings.target, self._guard, self._dialing, connection)
         try:
             delivery.check_path(sock.getsockname()[0], sock.getpeername()[0])
@@ -263,7 +264,9 @@ def _next_hop(events: list[ClientEvent], connection: FarConnection) -> ClientSet
                 code = f" ({event.code})" if event.code else ""
                 raise FarSideError(kind, f"{event.description}{code}")
             case Closed():
-                raise connection.fault or FarSideError(ErrorClass.PEER_CLOSED, event.reason)
+                during = f" during {connection.lost_in}" if connection.lost_in else ""
+                words = f"{event.reason}{during}"
+                raise connection.fault or FarSideError(ErrorClass.PEER_CLOSED, words)
     return None
 
 
