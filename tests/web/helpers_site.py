@@ -27,6 +27,17 @@ def stream(app: str = "live", name: str = "demo", **changes: Any) -> dict[str, A
     }  # fmt: skip
 
 
+def destination(ident: str = "d1", **changes: Any) -> dict[str, Any]:
+    """A destination as the API shows one."""
+    return {
+        "id": ident, "name": "Far", "url": "rtmps://far.test/live/ab12****", "enabled": True,
+        "state": "live", "since": "2026-11-20T10:59:02.310Z", "bytes_sent": 1000,
+        "bit_rate": 2_640_000, "queued_ms": 100, "dropped_frames": 0, "reconnects": 0,
+        "last_error": None, "next_attempt_at": None, "rtt_ms": 12.5,
+        **changes,
+    }  # fmt: skip
+
+
 class Site:
     """What the make-believe API answers, and what was asked of it."""
 
@@ -35,6 +46,8 @@ class Site:
         self.streams: list[dict[str, Any]] = []
         self.open = True
         self.posts: list[tuple[str, str]] = []
+        self.changes: list[tuple[str, str, str]] = []
+        self.refusal = ""
         self.seen: list[str] = []
         self._pages = Pages()
 
@@ -59,6 +72,11 @@ class Site:
         if credential != f"Bearer {TOKEN}" and (credential or not self.open):
             return web.json_response({"title": "Unauthorized", "status": 401}, status=401)
         path = request.match_info["path"]
+        if "/destinations" in path:
+            self.changes.append((request.method, path, await request.text()))
+            if self.refusal:
+                return web.json_response({"detail": self.refusal, "status": 409}, status=409)
+            return web.json_response({})
         if request.method == "POST":
             self.posts.append((path, credential))
             self.streams.clear()

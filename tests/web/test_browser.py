@@ -1,13 +1,14 @@
 """The pages in a real Chromium."""
 
 import base64
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 from streamserver.ffmpeg.testsource_clock import BlockClock
 from tests.browser import chromium, open_page, read_block_clock
-from tests.web.helpers_site import TOKEN, running_site, stream
+from tests.web.helpers_site import TOKEN, destination, running_site, stream
 
 pytestmark = pytest.mark.peer
 
@@ -78,6 +79,49 @@ async def test_a_stranger_is_asked_to_sign_in_and_may_then_stop_a_stream(browser
         await page.click("#sign-out")
         await page.wait_for_selector("#sign-in")
         assert watched.faults == []
+
+
+async def test_a_card_shows_where_its_stream_goes_and_why_it_does_not(browser, site):
+    error = {"class": "tls", "message": "its certificate is not valid", "at": ""}
+    there = [destination(), destination("d2", name="", state="backoff", last_error=error)]
+    site.streams.append(stream(destinations=there))
+    async with open_page(browser, site.url) as watched:
+        rows = watched.page.locator(".destinations li")
+        await rows.nth(1).wait_for()
+        live = await rows.nth(0).inner_text()
+        assert all(shown in live for shown in ("Far", "Live", "2.64 Mbit/s"))
+        sick = await rows.nth(1).inner_text()
+        for shown in ("rtmps://far.test/live/ab12****", "Trying again", "certificate"):
+            assert shown in sick
+        # A stranger sees and changes nothing.
+        assert not await watched.page.locator(".destinations button:visible").count()
+        assert not await watched.page.locator(".forward:visible").count()
+        site.streams[0]["destinations"] = [destination(state="stalled")]
+        await watched.until("document.querySelectorAll('.destinations li').length === 1")
+        assert watched.faults == []
+
+
+async def test_who_is_signed_in_adds_and_pauses_destinations(browser, site):
+    site.streams.append(stream(destinations=[destination()]))
+    async with open_page(browser, f"{site.url}#token={quote(TOKEN)}") as watched:
+        page = watched.page
+        await page.click(".destinations [data-part=pause]")
+        await watched.until("!document.querySelector('.forward').hidden")
+        await page.click(".forward summary")
+        await page.fill(".forward [name=url]", "rtmp://far.test/live/key?a=b&c=d")
+        await page.fill(".forward [name=label]", "Second")
+        await page.click(".forward button")
+        await watched.until("document.querySelector('.forward [name=url]').value === ''")
+        path = "streams/live/demo/destinations"
+        assert site.changes == [
+            ("PATCH", f"{path}/d1", '{"enabled":false}'),
+            ("POST", path, '{"url":"rtmp://far.test/live/key?a=b&c=d","name":"Second"}'),
+        ]
+        site.refusal = "live/demo is sent there already"
+        await page.fill(".forward [name=url]", "rtmp://far.test/live/key?a=b&c=d")
+        await page.click(".forward button")
+        await watched.until("document.querySelector('.forward .error').textContent !== ''")
+        assert await page.input_value(".forward [name=url]")
 
 
 async def test_a_token_in_the_fragment_signs_in_and_leaves_the_address(browser, site):

@@ -46,14 +46,21 @@ export class Api {
     return this.#call("POST", path);
   }
 
-  async #call(method, path) {
+  /** Any method, with a body where there is one. */
+  send(method, path, body) {
+    return this.#call(method, path, body);
+  }
+
+  async #call(method, path, content) {
     const headers = { Accept: "application/json" };
+    if (content !== undefined) headers["Content-Type"] = "application/json";
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     let response;
     try {
       response = await fetch(new URL(`api/v1/${path}`, this.root), {
         method,
         headers,
+        body: content === undefined ? undefined : JSON.stringify(content),
         cache: "no-store",
         credentials: "same-origin",
         signal: AbortSignal.timeout(TIMEOUT_MS),

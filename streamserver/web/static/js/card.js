@@ -1,5 +1,6 @@
 // One stream on the dashboard.
 
+import { Destinations } from "./destinations.js";
 import { setText, show } from "./dom.js";
 import { bitRate, codecName, duration, frameRate, joined, viewerWord } from "./format.js";
 import { segment } from "./stream-name.js";
@@ -15,7 +16,9 @@ export class Card {
   #session = null;
   #startedAt = null;
 
-  constructor(template, stream, onStop) {
+  #destinations;
+
+  constructor(template, row, stream, { onStop, onDestination }) {
     this.node = template.content.firstElementChild.cloneNode(true);
     for (const node of this.node.querySelectorAll("[data-field]")) {
       this.#fields[node.dataset.field] = node;
@@ -27,6 +30,10 @@ export class Card {
     this.#fields.watch.setAttribute("aria-label", `Watch ${app}/${name}`);
     this.#fields.stop.setAttribute("aria-label", `Stop ${app}/${name}`);
     this.#fields.stop.addEventListener("click", () => onStop(app, name));
+    const call = (method, id, body) => onDestination(app, name, method, id, body);
+    this.#destinations = new Destinations(
+      this.#fields.destinations, this.#fields.forward, row, `${app}/${name}`, call,
+    );
     setText(this.#fields.app, `${app}/`);
     setText(this.#fields.name, name);
   }
@@ -51,6 +58,7 @@ export class Card {
     this.#updateViewers(stream.viewers);
     this.#updateRate(Number(stream.bit_rate) || 0);
     this.#updateHealth(stream.health ?? []);
+    this.#destinations.update(stream.destinations ?? [], maySign);
     show(f.stop, maySign);
     this.tick();
   }

@@ -99,7 +99,10 @@ class Dashboard {
       seen.add(key);
       let card = this.#cards.get(key);
       if (!card) {
-        card = new Card(byId("card"), stream, (app, name) => this.#stop(app, name));
+        card = new Card(byId("card"), byId("destination"), stream, {
+          onStop: (app, name) => this.#stop(app, name),
+          onDestination: (app, name, ...change) => this.#changeDestination(app, name, ...change),
+        });
         this.#cards.set(key, card);
         list.append(card.node);
       }
@@ -155,6 +158,12 @@ class Dashboard {
 
   async #signOut() {
     this.#api.signIn("");
+    await this.#poll();
+  }
+
+  async #changeDestination(app, name, method, id, body) {
+    const path = `${streamPath(app, name)}/destinations`;
+    await this.#api.send(method, id ? `${path}/${id}` : path, body);
     await this.#poll();
   }
 
