@@ -20,6 +20,8 @@ from streamserver.hub.sessions import Protocol as SessionProtocol
 from streamserver.hub.slicer import HOLD_BUCKETS_US, Slicer
 from streamserver.hub.stream import StreamState
 from streamserver.metrics import Buckets, Metric, MetricsRegistry, MetricType, Reading
+from streamserver.outputs.destinations.manager import Destinations, DestinationTotals
+from streamserver.outputs.destinations.states import DestinationState
 
 __all__ = ["METRICS", "FrontCounters", "HasFailures", "MetricsSources", "ServerMetrics"]
 
@@ -100,6 +102,19 @@ METRICS: Final = (
         "RTMP connections that ended, by how.",
         ("outcome",),
     ),
+    Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
+    Metric("streamserver_destination_sent_bytes_total", _COUNTER, "Bytes that reached them."),
+    Metric(
+        "streamserver_destination_dropped_frames_total",
+        _COUNTER,
+        "Frames left out because a destination was too slow.",
+    ),
+    Metric(
+        "streamserver_destination_reconnects_total",
+        _COUNTER,
+        "Attempts after the first of each broadcast.",
+    ),
+    Metric("streamserver_destination_failures_total", _COUNTER, "Attempts that failed.", ("kind",)),
     Metric("process_cpu_seconds_total", _COUNTER, "Processor time, user and system."),
     Metric("process_resident_memory_bytes", _GAUGE, "Memory of the process in RAM."),
     Metric("process_open_fds", _GAUGE, "File descriptors in use."),
@@ -183,6 +198,9 @@ class MetricsSources:
     feed_log_bytes: Callable[[], Mapping[str, int]] = _nothing
     """Bytes held by the logs of feeds, by feed (cmaf, ts ...)."""
 
+    destinations: Destinations | None = None
+    """Where streams are sent on to."""
+
     reader_jumps: Callable[[], int] = _zero
     """How often readers that lagged jumped to a keyframe, of all readers ever."""
 
@@ -194,7 +212,7 @@ class ServerMetrics:
         self.registry = MetricsRegistry()
         self._process = ProcessStats()
         readers = _server(sources) | _media(sources) | _loop(sources) | _doors(sources)
-        readers |= _process(self._process)
+        readers |= _destinations(sources.destinations) | _process(self._process)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:
@@ -261,6 +279,27 @@ def _doors(sources: MetricsSources) -> _Readers:
         "streamserver_http_aborted_total": lambda: sum(front.aborted for front in fronts),
         "streamserver_hls_requests_total": sources.hls_requests,
         "streamserver_rtmp_connections_total": sources.rtmp_connections,
+    }
+
+
+def _destinations(destinations: Destinations | None) -> _Readers:
+    def totals() -> DestinationTotals:
+        return DestinationTotals() if destinations is None else destinations.totals()
+
+    def states() -> Mapping[str, int]:
+        there = () if destinations is None else destinations.all()
+        return dict.fromkeys(map(str, DestinationState), 0) | Counter(
+            one.state.value for one in there
+        )
+
+    return {
+        "streamserver_destinations": states,
+        "streamserver_destination_sent_bytes_total": lambda: totals().bytes_sent,
+        "streamserver_destination_dropped_frames_total": lambda: totals().dropped_frames,
+        "streamserver_destination_reconnects_total": lambda: totals().reconnects,
+        "streamserver_destination_failures_total": lambda: (
+            {} if destinations is None else dict(destinations.failures)
+        ),
     }
 
 

@@ -63,6 +63,7 @@ class ApiWorld(World):
                 slicer=self.slicer,
                 driver=self.driver,
                 loop_lag=LoopLag(),
+                destinations=self.destinations,
             )
         )
 

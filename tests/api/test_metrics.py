@@ -27,6 +27,9 @@ NAMES = re.findall(
     streamserver_http_requests_total streamserver_http_parked_total
     streamserver_http_aborted_total
     streamserver_hls_requests_total streamserver_rtmp_connections_total
+    streamserver_destinations streamserver_destination_sent_bytes_total
+    streamserver_destination_dropped_frames_total streamserver_destination_reconnects_total
+    streamserver_destination_failures_total
     process_cpu_seconds_total process_resident_memory_bytes process_open_fds process_max_fds
     """,
 )
@@ -115,6 +118,25 @@ async def test_a_stream_and_its_viewers_are_counted():
     assert values['streamserver_log_bytes{log="packets"}'] == 21_000
     assert values["streamserver_log_evicted_total"] == 29
     assert values["streamserver_streams_started_total"] == 1
+
+
+async def test_destinations_are_counted_and_sums_do_not_fall():
+    world = ApiWorld()
+    one = await world.destinations.add(DEMO, "rtmp://far.test/live/key")
+    await world.destinations.add(DEMO, "rtmp://far.test/live/key-2", enabled=False)
+    one.stats.bytes_sent, one.stats.dropped_frames, one.stats.reconnects = 1000, 5, 2
+    world.destinations.failures["tls"] = 3
+    for idle in (1, 0):
+        values = await scrape(world, destinations=world.destinations)
+        assert values['streamserver_destinations{state="idle"}'] == idle
+        assert values['streamserver_destinations{state="live"}'] == 0
+        assert values['streamserver_destinations{state="disabled"}'] == 1
+        assert values["streamserver_destination_sent_bytes_total"] == 1000
+        assert values["streamserver_destination_dropped_frames_total"] == 5
+        assert values["streamserver_destination_reconnects_total"] == 2
+        assert values['streamserver_destination_failures_total{kind="tls"}'] == 3
+        if idle:
+            await world.destinations.remove(DEMO, one.spec.id)
 
 
 async def test_no_counter_shrinks_when_streams_and_viewers_leave():

@@ -28,6 +28,7 @@ from streamserver.outputs.destinations.destination import Destination, Destinati
 from streamserver.outputs.destinations.failures import ConflictError
 from streamserver.outputs.destinations.loops import OwnDoors, leads_back
 from streamserver.outputs.destinations.states import DestinationState
+from streamserver.outputs.destinations.stats import DestinationStats
 from streamserver.rtmp.target import InvalidTargetError, PublishTarget, parse_target
 from streamserver.storage import Storage
 
@@ -90,7 +91,7 @@ class ConfiguredDestination:
 
 @dataclass(slots=True)
 class DestinationTotals:
-    """Counters of destinations that are no longer there, so that sums never fall."""
+    """Sums over destinations."""
 
     bytes_sent: int = 0
     """Bytes that arrived."""
@@ -100,6 +101,12 @@ class DestinationTotals:
 
     reconnects: int = 0
     """Attempts after the first of a broadcast."""
+
+    def add(self, stats: DestinationStats) -> None:
+        """Adds one destination."""
+        self.bytes_sent += stats.bytes_sent
+        self.dropped_frames += stats.dropped_frames
+        self.reconnects += stats.reconnects
 
 
 class Destinations(StreamListener):
@@ -118,6 +125,7 @@ class Destinations(StreamListener):
     ) -> None:
         """Give it to ``registry.add_listener`` after `load`."""
         self.gone = DestinationTotals()
+        """Of those that are no longer there, so that sums never fall."""
         self.failures: Counter[str] = Counter()
         """Failed attempts since the start, by class."""
         self._registry = registry
@@ -146,6 +154,13 @@ class Destinations(StreamListener):
         if found is None:
             raise NotFoundError(f"{key} has no destination {ident[:64]!a}")
         return found
+
+    def totals(self) -> DestinationTotals:
+        """Sums since the start."""
+        sums = replace(self.gone)
+        for one in self.all():
+            sums.add(one.stats)
+        return sums
 
     # ---- changing ---------------------------------------------------------------------------
 
@@ -295,10 +310,8 @@ class Destinations(StreamListener):
             return
         if not of_stream:
             del self._by_stream[one.key]
-        self.gone.bytes_sent += one.stats.bytes_sent
-        self.gone.dropped_frames += one.stats.dropped_frames
-        self.gone.reconnects += one.stats.reconnects
         await one.close()
+        self.gone.add(one.stats)
 
     async def _save(self) -> None:
         # One after the other, each with what is true when its turn comes.
