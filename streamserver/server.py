@@ -61,6 +61,7 @@ from streamserver.hub.sessions import Protocol, SessionTable
 from streamserver.hub.stream import Stream
 from streamserver.ingest.demo import DemoSource
 from streamserver.logging_setup import RateLimitedLogger
+from streamserver.malloc import MemoryReturn, malloc_trim
 from streamserver.names import StreamKey
 from streamserver.net.addresses import Listening, lan_address
 from streamserver.net.proxies import TrustedProxies
@@ -165,6 +166,9 @@ class _Hub:
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
         self.driver.add_ticker(self.feeds.tick)
+        memory = MemoryReturn(clock.monotonic_ns, malloc_trim)
+        self.registry.add_listener(memory)
+        self.driver.add_ticker(memory.tick)
         self.driver.add_ticker(self.lag.tick)
 
 

@@ -176,8 +176,9 @@ class HlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The longest segment that the playlist announces; 0: taken from the first group of
     pictures."""
 
-    window_s: Annotated[int, Meta(ge=3, le=3600)] = 12
-    """How much media a playlist lists; never less than three target durations."""
+    window_s: Annotated[int, Meta(ge=3, le=3600)] = 8
+    """How much media a playlist lists; never less than four target durations. VLC begins at its far
+    end, so more media means more delay there."""
 
     sessions: bool = True
     """Whether each viewer gets a playlist address of its own and is counted; ``false`` lets a

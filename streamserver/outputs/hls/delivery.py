@@ -44,11 +44,17 @@ class _Hint:
     __slots__ = ("_delivery", "_now_ns")
 
     def __init__(self, delivery: "HlsDelivery", now_ns: Callable[[], int]) -> None:
-        self._delivery = delivery
+        self._delivery: HlsDelivery | None = delivery
         self._now_ns = now_ns
 
     def ask(self, query: bytes) -> Reply | Waiter:
+        if self._delivery is None:
+            return NOT_FOUND
         return self._delivery.ask_hinted_part(self._now_ns())
+
+    def forget(self) -> None:
+        """Lets go of the broadcast, whose megabytes would otherwise wait for the collector."""
+        self._delivery = None
 
 
 class HlsDelivery:
@@ -144,8 +150,9 @@ class HlsDelivery:
         self._resume(waiters, BEGUN_ANEW)
 
     def clear(self) -> None:
-        """Takes every name away."""
+        """Takes every name away, at the end of the broadcast's life."""
         self.directory.clear()
+        self._hint.forget()
 
     def tick(self, now_ns: int) -> None:
         """Answers those whose time is over, and forgets those who went away."""
