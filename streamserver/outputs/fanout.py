@@ -30,8 +30,8 @@ _MS: Final = 1_000_000
 _AT_ONCE: Final = 8
 """So many viewers are written to as soon as something comes."""
 
-_VIEWERS_PER_MS: Final = 2
-"""From there on each two add a millisecond: 200 viewers are written to ten times a second."""
+_VIEWERS_PER_MS: Final = 1
+"""From there on each adds a millisecond: 108 viewers are written to ten times a second."""
 
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
@@ -108,14 +108,19 @@ class FanOut:
         settings: FanOutSettings,
         stats: FanOutStats,
         *,
+        wake: Callable[[Callable[[], None]], Callable[[], None]],
+        pump: Callable[[], None],
         slicer: Slicer,
         later: Later,
         now_ns: Callable[[], int],
     ) -> None:
+        """``wake(waker)`` is the `Log.wake` of the stream's packets, and ``pump`` has the feed read
+        them: once for each join."""
         self._feed = feed
         self._log = feed.log
         self._settings = settings
         self._stats = stats
+        self._pump = pump
         self._slicer = slicer
         self._later = later
         self._now_ns = now_ns
@@ -129,7 +134,7 @@ class FanOut:
         self._joined_ns = 0
         self._counted_ns = now_ns()
         self._over_ns: int | None = None
-        self._unwake = feed.log.wake(self._wake)
+        self._unwake = wake(self._wake)
         if feed.log.closed is not None:
             self._wake()
 
@@ -196,6 +201,7 @@ class FanOut:
                 self._let_go(viewer, self._log.closed or "the stream is over", over=True)
 
     def _enter(self, viewer: Viewer) -> None:
+        self._pump()
         viewer.reader = reader = Reader(self._log, max_lag_ms=self._jump_after_ms())
         viewer.position = reader.position
         viewer.fresh = True
@@ -211,13 +217,13 @@ class FanOut:
     # ---- those who are together -------------------------------------------------------------
 
     def _wake(self) -> None:
-        """Something came, or the feed has ended."""
+        """Something came, or the stream has ended."""
         if self._busy:
             self._again = True
         elif self._call_off is None:
             now_ns = self._now_ns()
             wait_ns = self._joined_ns + self.join_ms * _MS - now_ns
-            if wait_ns < _MS or self._log.closed is not None:
+            if wait_ns < _MS:
                 self._begin(now_ns)
             else:
                 self._call_off = self._later(wait_ns // _MS, self._on_time)
@@ -240,10 +246,7 @@ class FanOut:
                     self._guard(viewer, self._serve, self._head)
                     yield
             for block in blocks:
-                for viewer in list(self._viewers):
-                    if viewer.position == block.first and viewer.reader is None:
-                        self._guard(viewer, self._write, block)
-                        yield
+                yield from self._write_to_all(block)
         finally:
             self._busy = False
         if self._log.closed is not None and self._head == self._log.end:
@@ -256,12 +259,16 @@ class FanOut:
         try:
             give(viewer, what)
         except Exception as error:  # Whatever its transport throws must not stop the others.
-            self._stats.failed += 1
-            logger.warning("sending to %s failed: %s", viewer.session.remote_ip, error)
-            self._let_go(viewer, "sending to it failed")
+            self._failed(viewer, error)
+
+    def _failed(self, viewer: Viewer, error: Exception) -> None:
+        self._stats.failed += 1
+        logger.warning("sending to %s failed: %s", viewer.session.remote_ip, error)
+        self._let_go(viewer, "sending to it failed")
 
     def _cut(self) -> list[_Block]:
         """Joins what came since the last time."""
+        self._pump()
         log, first = self._log, self._head
         self._head = log.end
         if first < log.start:
@@ -274,30 +281,48 @@ class FanOut:
         if not items or len(self._apart) == len(self._viewers):
             return []
         self._stats.joins += 1
+        most = min(_BLOCK_BYTES, self._settings.max_unsent_bytes)
         blocks, begin, size = [], 0, 0
         for index, item in enumerate(items, 1):
             size += len(item.data)
-            if size >= _BLOCK_BYTES or index == len(items):
+            if size >= most or index == len(items):
                 blocks.append(_join(first + begin, items[begin:index]))
                 begin, size = index, 0
         return blocks
 
-    def _write(self, viewer: Viewer, block: _Block) -> None:
-        transport = viewer.transport
-        if transport.is_closing():
-            self._let_go(viewer, "the connection was lost")
-            return
-        unsent = transport.get_write_buffer_size()
-        # An empty transport takes any block: one frame may be larger than the bound.
-        if unsent and unsent + len(block.data) > self._settings.max_unsent_bytes:
-            self._part(viewer)
-            return
-        viewer.write(block.data)
-        viewer.position = block.last
-        viewer.last_ms = block.time_ms
-        if block.header is not None:
-            viewer.header = block.header
-        self._stats.writes += 1
+    def _write_to_all(self, block: _Block) -> Iterator[None]:
+        """One block to everybody who is where it begins. The one loop that is run per viewer and
+        join: a call less is a percent of the whole server."""
+        first, last, data, header, time_ms = block
+        size = len(data)
+        most_unsent = self._settings.max_unsent_bytes - size
+        for viewer in list(self._viewers):
+            if viewer.position != first or viewer.reader is not None:
+                continue
+            transport = viewer.transport
+            try:
+                if transport.is_closing():
+                    self._let_go(viewer, "the connection was lost")
+                    continue
+                unsent = transport.get_write_buffer_size()
+                # An empty transport takes any block: one frame may be larger than the bound.
+                if unsent and unsent > most_unsent:
+                    self._part(viewer)
+                    continue
+                if viewer.envelope is None:
+                    transport.write(data)
+                    viewer.session.bytes_sent += size
+                else:
+                    viewer.write(data)
+            except Exception as error:  # Whatever its transport throws must not stop the others.
+                self._failed(viewer, error)
+                continue
+            viewer.position = last
+            viewer.last_ms = time_ms
+            if header is not None:
+                viewer.header = header
+            self._stats.writes += 1
+            yield
 
     # ---- those who read on their own --------------------------------------------------------
 

@@ -127,15 +127,18 @@ class LiveOutput:
             stream.packets,
             ("body", dialect),
             lambda: BodyFeed(stream.packets, stream.tracks_of, dialect, bounds, schedule),
+            push=False,
         )
         log, how = bodies.feed.log, self._formats[form]
         framed = self._feeds.hold(
-            log, form, lambda: FramedFeed(log, how, bounds, schedule), parent=bodies
+            log, form, lambda: FramedFeed(log, how, bounds, schedule), parent=bodies, push=False
         )
         fan_out = FanOut(
             framed.feed,
             self.settings,
             self.stats,
+            wake=stream.packets.wake,
+            pump=framed.pump,
             slicer=self._driver.slicer,
             later=self._driver.later,
             now_ns=self._now_ns,

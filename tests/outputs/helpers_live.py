@@ -75,7 +75,6 @@ class World:
             max_ms=bounds.max_ms, max_bytes=bounds.max_bytes, schedule=self.turns
         )
         self.feed = FramedFeed(self.bodies, PlainFormat(), bounds, self.turns)
-        self.bodies.wake(self._pump)
         self.stats = FanOutStats()
         self.look_ns = 0
         """How long the slicer takes between two looks at the clock."""
@@ -84,6 +83,8 @@ class World:
             self.feed,
             FanOutSettings(**settings),
             self.stats,
+            wake=self.bodies.wake,
+            pump=self._pump,
             slicer=self.slicer,
             later=self._later,
             now_ns=self.clock.monotonic_ns,
