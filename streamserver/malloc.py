@@ -1,7 +1,7 @@
 """Gives freed memory back to the kernel.
 
-A broadcast is megabytes in pieces of all sizes. glibc keeps the pages that they leave behind, since a
-few small survivors stand between them: measured, ten streams of 2.65 Mbit/s that came three times
+A broadcast is megabytes in pieces of all sizes. glibc keeps the pages that they leave behind, since
+a few small survivors stand between them: measured, ten streams of 2.65 Mbit/s that came three times
 left 303 MB resident, and 92 MB after ``malloc_trim``.
 """
 

@@ -166,7 +166,9 @@ class _Hub:
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
         self.driver.add_ticker(self.feeds.tick)
-        memory = MemoryReturn(clock.monotonic_ns, malloc_trim)
+        # In a thread: it takes tens of milliseconds for hundreds of megabytes.
+        trim = partial(asyncio.get_running_loop().run_in_executor, None, malloc_trim)
+        memory = MemoryReturn(clock.monotonic_ns, trim)
         self.registry.add_listener(memory)
         self.driver.add_ticker(memory.tick)
         self.driver.add_ticker(self.lag.tick)
