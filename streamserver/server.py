@@ -40,6 +40,7 @@ from streamserver.control.destinations import DestinationControl
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publication, Publishing
+from streamserver.control.pulling import make_pulls
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
 from streamserver.endpoints.http.app import AppSettings, Mount
@@ -60,6 +61,7 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Protocol, SessionTable
 from streamserver.hub.stream import Stream
 from streamserver.ingest.demo import DemoSource
+from streamserver.ingest.pull import Pulls
 from streamserver.logging_setup import RateLimitedLogger
 from streamserver.malloc import MemoryReturn, malloc_trim
 from streamserver.names import StreamKey
@@ -219,6 +221,7 @@ class Server:
         self._hls: HlsOutput | None = None
         self._resolver = DnsResolver()
         self._destinations: Destinations | None = None
+        self._pulls: Pulls | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
 
@@ -279,6 +282,8 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._hub is not None:
             self._hub.registry.close("the server is shutting down")
+        if self._pulls is not None:
+            await self._pulls.close()
         if self._destinations is not None:
             await self._destinations.close()
         await self._resolver.close()
@@ -336,6 +341,7 @@ class Server:
         api = self._make_api(hub, self._hls, live, self.access, self._destinations)
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
+        self._pulls = self._start_pulls(hub, publishing)
         if self._with_demo:
             self._run(self._demonstrate(publishing))
 
@@ -435,7 +441,7 @@ class Server:
             secret=secret,
             make_feed=partial(_make_feed, cmaf_settings(self.config), hub.driver),
             ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
-            authorize=PlayGate(access.decider, self._is_local).check_hls,
+            authorize=PlayGate(access.decider, self._is_local, hub.registry.demand).check_hls,
         )
         hub.registry.add_listener(output)
         hub.driver.add_ticker(output.tick)
@@ -461,6 +467,21 @@ class Server:
         )
         hub.registry.add_listener(destinations)
         return destinations
+
+    def _start_pulls(self, hub: _Hub, publishing: Publishing) -> Pulls:
+        pulls = make_pulls(
+            self.config,
+            registry=hub.registry,
+            sessions=hub.sessions,
+            publishing=publishing,
+            resolver=self._resolver,
+            clock=self.clock,
+        )
+        hub.registry.add_listener(pulls)
+        hub.registry.add_supplier(pulls.supply)
+        hub.driver.add_ticker(pulls.tick)
+        pulls.start()
+        return pulls
 
     def _rtmp_ports(self) -> frozenset[int]:
         return frozenset(one.port for one in self.facts.listeners if one.name in ("rtmp", "rtmps"))

@@ -97,6 +97,9 @@ def _toml(value: Any) -> str:
             return msgspec.json.encode(value).decode()
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            pairs = (f"{_toml(str(name))} = {_toml(one)}" for name, one in value.items())
+            return f"{{ {', '.join(pairs)} }}" if value else "{}"
         case msgspec.Struct():
             fields = ", ".join(
                 f"{name} = {_toml(getattr(value, name))}" for name in value.__struct_fields__

@@ -18,6 +18,7 @@ from streamserver.config.model import (
     RtmpConfig,
     ServerConfig,
     StorageConfig,
+    StreamConfig,
 )
 from streamserver.config.secret import Secret
 from streamserver.config.sources import Fault, InvalidConfigError, Source, SourceKind
@@ -45,6 +46,7 @@ __all__ = [
     "Source",
     "SourceKind",
     "StorageConfig",
+    "StreamConfig",
     "load",
     "memory_bound",
 ]

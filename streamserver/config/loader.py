@@ -53,8 +53,9 @@ class LoadedConfig:
         """Every credential in it, for the mask of the logs."""
         auth = self.config.auth
         texts = [auth.api_token.reveal(), *(key.key.reveal() for key in auth.keys)]
-        for destination in self.config.destinations:
-            url = destination.url.reveal()
+        urls = [one.url.reveal() for one in self.config.destinations]
+        urls += [one.source.reveal() for one in self.config.streams.values()]
+        for url in urls:
             # The key may hold slashes behind its question mark.
             texts += [url, url.partition("?")[0].rpartition("/")[2], url.partition("?")[2]]
         return tuple(text for text in texts if text)

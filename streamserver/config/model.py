@@ -28,6 +28,7 @@ __all__ = [
     "RtmpConfig",
     "ServerConfig",
     "StorageConfig",
+    "StreamConfig",
 ]
 
 _MIB = 1024 * 1024
@@ -251,6 +252,16 @@ class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Whether it is sent; ``false``: paused."""
 
 
+class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[streams."app/name"]``: a stream that the server fetches itself."""
+
+    source: Secret
+    """Where from: ``rtmp://`` or ``rtmps://host/app/name``."""
+
+    source_on_demand: bool = False
+    """Whether it is fetched only while somebody watches; else always."""
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``: the bounds that keep one peer from taking everything."""
 
@@ -290,6 +301,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     destinations: tuple[DestinationConfig, ...] = ()
     """Where streams are sent on to; first, for in a file it stands before every section."""
+
+    streams: dict[str, StreamConfig] = {}
+    """Streams that the server fetches itself, by ``app/name``."""
 
     server: ServerConfig = ServerConfig()
     """The process as a whole."""

@@ -108,7 +108,17 @@ class Reader:
             read = [self._value(element, v, (*path, i)) for i, v in enumerate(value)]
             # One element less would shift the others, and later faults would name the wrong ones.
             return _MISSING if any(isinstance(item, _Missing) for item in read) else tuple(read)
+        if get_origin(kind) is dict and not isinstance(value, Text):
+            return self._named(get_args(kind)[1], value, path)
         return self._leaf(kind, value, path)
+
+    def _named(self, kind: Any, value: object, path: KeyPath) -> Any:
+        """Tables of one type under names that the file chooses."""
+        if not isinstance(value, dict):
+            self._fault(path, "expected a table of keys")
+            return _MISSING
+        read = {name: self._value(kind, item, (*path, name)) for name, item in value.items()}
+        return _MISSING if any(isinstance(one, _Missing) for one in read.values()) else read
 
     def _leaf(self, kind: Any, value: object, path: KeyPath) -> Any:
         is_text = isinstance(value, Text)

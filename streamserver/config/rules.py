@@ -27,6 +27,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _credentials(config)
     yield from _media(config)
     yield from _destinations(config)
+    yield from _streams(config)
     yield from _ports(config)
 
 
@@ -135,6 +136,20 @@ def _destinations(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if (one.stream, url) in seen:
             yield (*path, "url"), "is a destination of this stream already"
         seen.add((one.stream, url))
+
+
+def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    for name, stream in config.streams.items():
+        path: KeyPath = ("streams", name)
+        try:
+            StreamKey.parse(name)
+        except InvalidNameError as error:
+            yield path, str(error)
+        if not stream.source.reveal().lower().startswith(("rtmp://", "rtmps://")):
+            yield (
+                (*path, "source"),
+                "begins with neither rtmp:// nor rtmps://; let ffmpeg publish other sources",
+            )
 
 
 def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:

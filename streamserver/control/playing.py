@@ -1,7 +1,7 @@
 """Playing as a plain call: may this client watch that stream?"""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -43,9 +43,16 @@ class Player(Protocol):
 class PlayGate:
     """Asks the chain of deciders about viewers."""
 
-    def __init__(self, chain: Decides, is_local: IsLocal) -> None:
+    def __init__(
+        self,
+        chain: Decides,
+        is_local: IsLocal,
+        demand: Callable[[StreamKey], Awaitable[object]] | None = None,
+    ) -> None:
+        """``demand`` tries to make a stream live that an admitted viewer wants."""
         self._chain = chain
         self._is_local = is_local
+        self._demand = demand
 
     async def check_hls(self, stream: StreamKey, player: Player, query: str) -> None:
         """Raises `AccessDeniedError` when the client may not watch; ``query`` is the URL's."""
@@ -68,6 +75,8 @@ class PlayGate:
         )
         if not decision.allowed:
             raise AccessDeniedError(decision.reason)
+        if self._demand is not None:
+            await self._demand(stream)
 
 
 def _params(query: str) -> Mapping[str, str]:

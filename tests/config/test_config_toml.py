@@ -18,7 +18,9 @@ def test_it_loads_and_says_the_defaults() -> None:
 def test_it_lists_every_key_in_the_order_of_the_code() -> None:
     listed: list[str] = []
     for section, keys in tomllib.loads(TEXT).items():
-        listed += [f"{section}.{key}" for key in keys] if isinstance(keys, dict) else [section]
+        listed += (
+            [f"{section}.{key}" for key in keys] if isinstance(keys, dict) and keys else [section]
+        )
     assert listed == [dotted(path) for path in leaf_paths(Config)]
 
 

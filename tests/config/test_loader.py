@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -319,3 +320,37 @@ def test_the_error_is_the_one_that_ends_with_exit_code_78() -> None:
     with pytest.raises(ConfigError) as caught:
         load(overrides=["rtmp.prot=1"])
     assert caught.value.exit_code == 78
+
+
+def test_streams_have_sources_under_names_that_the_file_chooses(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[streams."live/far"]\nsource = "rtmp://far.example/live/secretkey?x=secretquery"\n'
+        '[streams."live/rare"]\nsource = "rtmps://far.example/live/b"\nsource_on_demand = true\n'
+    )
+    loaded = load(environ={}, directory=tmp_path)
+    streams = loaded.config.streams
+    assert list(streams) == ["live/far", "live/rare"]
+    assert streams["live/far"].source.reveal().startswith("rtmp://far.example/")
+    assert [one.source_on_demand for one in streams.values()] == [False, True]
+    assert {"secretkey", "x=secretquery"} <= set(loaded.secrets())
+    assert "secretkey" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[streams."live/far"]\n', "streams.live/far.source: is missing"),
+        ('[streams."live/far"]\nsauce = "rtmp://h/a/b"\n', "did you mean"),
+        ('[streams."live/far"]\nsource = "https://h/a.m3u8"\n', "neither rtmp:// nor rtmps://"),
+        ('[streams."a/b/c"]\nsource = "rtmp://h/a/b"\n', "more than two segments"),
+        ("streams = 3\n", "expected a table"),
+        ('[streams]\n"live/far" = 3\n', "expected a table"),
+    ],
+)
+def test_a_source_that_is_none_is_a_fault_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(InvalidConfigError, match=re.escape(said)) as caught:
+        load(environ={}, directory=tmp_path)
+    assert caught.value.faults[0].source.line in (1, 2)

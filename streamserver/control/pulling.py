@@ -1,0 +1,67 @@
+"""Puts the parts together that fetch configured streams, for the composition root."""
+
+import random
+from functools import partial
+
+from streamserver.clock import Clock
+from streamserver.config import Config
+from streamserver.control.publishing import Publishing
+from streamserver.errors import ConfigError, RefusedError
+from streamserver.hub.registry import Registry
+from streamserver.hub.sessions import SessionTable
+from streamserver.ingest.pull import Pulls, Source
+from streamserver.ingest.pull_rtmp import PullConnection, RtmpPull
+from streamserver.names import StreamKey
+from streamserver.net.guard import OutgoingGuard
+from streamserver.net.resolver import Resolver
+from streamserver.outputs.destinations.backoff import Backoff
+from streamserver.outputs.destinations.dial import DialSettings, client_context, dial
+from streamserver.rtmp.target import PublishTarget, parse_target
+
+__all__ = ["make_pulls"]
+
+
+def make_pulls(
+    config: Config,
+    *,
+    registry: Registry,
+    sessions: SessionTable,
+    publishing: Publishing,
+    resolver: Resolver,
+    clock: Clock,
+) -> Pulls:
+    """The sources of ``[streams]``; none of them is begun. Raises `ConfigError`."""
+    sources = [
+        _source(name, stream.source.reveal(), stream.source_on_demand)
+        for name, stream in config.streams.items()
+    ]
+    guard = OutgoingGuard(resolver, allow_private=config.outgoing.allow_private)
+    # Reading the system's authorities takes some milliseconds, which most servers need not spend.
+    dialing = _dialing(config.outgoing.ca_file) if sources else None
+
+    async def connect(target: PublishTarget, connection: PullConnection) -> None:
+        assert dialing is not None
+        await dial(target, guard, dialing, connection)
+
+    return Pulls(
+        sources,
+        attempt=RtmpPull(dial=connect, open_publisher=publishing.open_internal, clock=clock),
+        registry=registry,
+        sessions=sessions,
+        make_delays=partial(Backoff, random.randint),
+    )
+
+
+def _source(name: str, url: str, on_demand: bool) -> Source:
+    try:
+        return Source(StreamKey.parse(name), parse_target(url), on_demand)
+    except RefusedError as error:
+        raise ConfigError(f'streams."{name}".source: {error}') from error
+
+
+def _dialing(ca_file: str) -> DialSettings:
+    try:
+        return DialSettings(tls=client_context(ca_file))
+    except OSError as error:
+        words = error.strerror or error
+        raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
