@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+PEER_ARGS ?=
 
 .PHONY: run test lint types contracts unit test-peers bench format clean
 
@@ -26,7 +27,7 @@ unit: $(VENV)/.dev-installed
 
 test-peers: $(VENV)/.peers-installed
 	$(BIN)/python -m tests.peers.programs --install
-	$(BIN)/python -m pytest -m peer tests/peers
+	$(BIN)/python -m pytest -m peer $(PEER_ARGS) tests
 
 bench: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks
