@@ -35,7 +35,7 @@ def test_it_shows_the_memory_formula() -> None:
     out = " ".join(run_program("check").out.split())
     assert "= one stream at most 176.0 MiB" in out
     assert "+ each viewer's connection 1.0 MiB" in out
-    assert "a usual stream of 2.65 Mbit/s: about 12 MB" in out
+    assert "a usual stream of 2.65 Mbit/s: about 9 MB" in out
 
 
 def test_it_shows_no_secret() -> None:
