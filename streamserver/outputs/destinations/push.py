@@ -36,8 +36,9 @@ __all__ = ["HoldBodies", "PushSettings", "RtmpPush"]
 HoldBodies = Callable[[Stream, Dialect], FeedHold[BodyFeed]]
 """A share in the bodies of a stream in a dialect."""
 
-_JOIN_S: Final = 0.1
-"""How long bodies may wait to be written in one piece. Platforms buffer seconds."""
+_JOIN_S: Final = 0.2
+"""How long bodies may wait to be written in one piece. Platforms buffer seconds, and each turn
+costs as much as writing ten frames."""
 
 _MAX_HOPS: Final = 6
 """Connections that one attempt may make: authentication takes three, redirects the rest."""
