@@ -100,7 +100,9 @@ _STREAM: Final = StreamInfo(
     destinations=[_DESTINATION],
     record=False,
     metadata={},
-    urls=StreamUrls(hls="hls/live/demo/index.m3u8", play="play/live/demo"),
+    urls=StreamUrls(
+        hls="hls/live/demo/index.m3u8", flv="flv/live/demo", rtmp=None, play="play/live/demo"
+    ),
 )  # fmt: skip
 
 _VIEWER: Final = Viewer(

@@ -188,6 +188,7 @@ class Control:
             began=self._began.of(stream),
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,
+            rtmp_port=next((one.port for one in self._facts.listeners if one.name == "rtmp"), 0),
             destinations=self.destinations.of(stream.key),
         )
 

@@ -129,6 +129,10 @@ class StreamUrls(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hls: Annotated[str, _says("HLS multivariant playlist.")]
+    flv: Annotated[str, _says("FLV over HTTP, and over WebSocket on upgrade.")]
+    rtmp: Annotated[
+        str | None, _says("RTMP; null without http.public_url, for it needs a host name.")
+    ]
     play: Annotated[str, _says("Page with a player.")]
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Final
+from urllib.parse import urlsplit
 
 from streamserver.control.health import health
 from streamserver.control.models import (
@@ -25,6 +27,10 @@ from streamserver.names import StreamKey
 __all__ = ["session_info", "stream_info", "stream_urls", "viewer", "viewer_count"]
 
 
+_RTMP_PORT: Final = 1935
+"""What players take where a URL names no port."""
+
+
 def stream_info(
     stream: Stream,
     sessions: SessionTable,
@@ -32,11 +38,13 @@ def stream_info(
     began: tuple[int, int],
     now_ns: int,
     public_url: str,
+    rtmp_port: int = 0,
     destinations: Sequence[Destination] = (),
 ) -> StreamInfo:
     """A stream as of a monotonic time.
 
-    ``began`` is when it did, in monotonic and Unix time; ``public_url`` as in `stream_urls`.
+    ``began`` is when it did, in monotonic and Unix time; ``public_url`` and
+    ``rtmp_port`` as in `stream_urls`.
     """
     began_ns, began_wall_ns = began
     interval_ms = stream.keyframe_interval_ms
@@ -61,16 +69,32 @@ def stream_info(
         destinations=list(destinations),
         record=False,
         metadata={},
-        urls=stream_urls(stream.key, public_url),
+        urls=stream_urls(stream.key, public_url, rtmp_port),
     )
 
 
-def stream_urls(key: StreamKey, public_url: str) -> StreamUrls:
-    """Where a stream can be watched: below ``public_url``, or relative to the server's root."""
+def stream_urls(key: StreamKey, public_url: str, rtmp_port: int = 0) -> StreamUrls:
+    """Where a stream can be watched: below ``public_url``, or relative to the server's root.
+
+    ``rtmp_port`` is the port of the RTMP listener, 0 without one.
+    """
     root = f"{public_url.rstrip('/')}/" if public_url else ""
     return StreamUrls(
-        hls=f"{root}hls/{key.app}/{key.name}/index.m3u8", play=f"{root}play/{key.app}/{key.name}"
+        hls=f"{root}hls/{key.app}/{key.name}/index.m3u8",
+        flv=f"{root}flv/{key.app}/{key.name}",
+        rtmp=_rtmp_url(key, public_url, rtmp_port),
+        play=f"{root}play/{key.app}/{key.name}",
     )
+
+
+def _rtmp_url(key: StreamKey, public_url: str, port: int) -> str | None:
+    host = urlsplit(public_url).hostname
+    if not host or not port:
+        return None
+    authority = f"[{host}]" if ":" in host else host
+    if port != _RTMP_PORT:
+        authority += f":{port}"
+    return f"rtmp://{authority}/{key.app}/{key.name}"
 
 
 def viewer_count(counts: Mapping[Protocol, int]) -> ViewerCount:

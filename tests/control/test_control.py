@@ -1,6 +1,7 @@
 import pytest
 
 from streamserver.control.models import Publisher, ServerState
+from streamserver.control.present import stream_urls
 from streamserver.errors import NotFoundError
 from streamserver.hub.sessions import Protocol
 from streamserver.hub.stream import StreamState
@@ -56,6 +57,7 @@ async def test_addresses_are_relative_to_the_root_without_a_public_url():
     await world.publish()
     urls = (await world.control.stream(DEMO)).urls
     assert (urls.hls, urls.play) == ("hls/live/demo/index.m3u8", "play/live/demo")
+    assert (urls.flv, urls.rtmp) == ("flv/live/demo", None)
 
 
 @pytest.mark.parametrize("public_url", ["https://tv.example/x", "https://tv.example/x/"])
@@ -65,6 +67,21 @@ async def test_addresses_are_absolute_with_a_public_url(public_url):
     urls = (await world.control.stream(DEMO)).urls
     assert urls.hls == "https://tv.example/x/hls/live/demo/index.m3u8"
     assert urls.play == "https://tv.example/x/play/live/demo"
+    assert urls.flv == "https://tv.example/x/flv/live/demo"
+
+
+@pytest.mark.parametrize(
+    ("public_url", "port", "expected"),
+    [
+        ("https://tv.example/x", 1935, "rtmp://tv.example/live/demo"),
+        ("http://[2001:db8::1]:8080", 1999, "rtmp://[2001:db8::1]:1999/live/demo"),
+        ("https://tv.example", 0, None),
+    ],
+)
+def test_the_rtmp_address_has_the_public_host_and_the_port_of_the_listener(
+    public_url, port, expected
+):
+    assert stream_urls(DEMO, public_url, port).rtmp == expected
 
 
 async def test_an_interrupted_stream_has_no_publisher():
