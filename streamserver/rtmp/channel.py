@@ -134,6 +134,12 @@ class Channel:
             self._announced_window = read_u32(message)
         self._out.append(self._encoder.encode(message, csid, full=full))
 
+    def send_media(
+        self, type_id: int, timestamp: int, stream_id: int, body: bytes, csid: int
+    ) -> None:
+        """Queues an audio or video message, with the shortest header. The body is not copied."""
+        self._encoder.add(self._out, type_id, timestamp, stream_id, body, csid)
+
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""
         data = b""

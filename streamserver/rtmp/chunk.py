@@ -428,6 +428,28 @@ class ChunkEncoder:
             self._chunk_size = read_u32(message)
         return chunks
 
+    def add(
+        self, out: list[bytes], type_id: int, timestamp: int, stream_id: int, body: bytes, csid: int
+    ) -> None:
+        """Appends to a list what ``encode(..., full=False)`` answers, in pieces.
+
+        The common case, one chunk with a short header, copies nothing: what goes to many far
+        sides is joined once for each.
+        """
+        last = self._last.get(csid)
+        size = len(body)
+        if last is not None and last[1] == stream_id and last[2] == type_id:
+            delta = (timestamp - last[0]) & _MASK
+            if delta < _EXTENDED and size <= self._chunk_size:
+                self._last[csid] = (timestamp, stream_id, type_id, size)
+                if size == last[3]:
+                    out.append(_PACK_U32((0x80 | csid) << 24 | delta))
+                else:
+                    out.append(_PACK_TWO_U32((0x40 | csid) << 24 | delta, size << 8 | type_id))
+                out.append(body)
+                return
+        out.append(self.encode(Message(type_id, timestamp, stream_id, body), csid, full=False))
+
     def _header(self, message: Message, csid: int, full: bool) -> tuple[bytes, bytes]:
         """The first header with the extended timestamp, and that again for the type 3 ones."""
         type_id, timestamp, stream_id, body = message

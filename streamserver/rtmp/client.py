@@ -228,9 +228,11 @@ class ClientSession:
         """
         if not self._sending and not self._may_send():
             return False
-        type_id, csid = (VIDEO, _CSID_VIDEO) if kind == "video" else (AUDIO, _CSID_AUDIO)
-        message = Message(type_id, timestamp_ms & _MASK, self._stream_id, body)
-        self._channel.send(message, csid, full=False)
+        time, stream_id = timestamp_ms & _MASK, self._stream_id
+        if kind == "video":
+            self._channel.send_media(VIDEO, time, stream_id, body, _CSID_VIDEO)
+        else:
+            self._channel.send_media(AUDIO, time, stream_id, body, _CSID_AUDIO)
         return True
 
     def send_metadata(self, values: Mapping[str, AmfValue]) -> bool:

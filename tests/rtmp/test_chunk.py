@@ -417,6 +417,33 @@ def test_what_is_encoded_is_decoded_again(messages, chunk_size):
     assert found == [message for message, _, _ in messages]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([AUDIO, VIDEO]),
+            st.sampled_from([4, 6]),
+            st.integers(0, 2**32 - 1) | st.integers(0, 3),
+            st.integers(1, 2),
+            st.integers(0, 300),
+        ),
+        max_size=20,
+    ),
+    st.sampled_from([128, 65536]),
+)
+def test_what_is_added_in_pieces_is_what_is_encoded(messages, chunk_size):
+    one, other = ChunkEncoder(), ChunkEncoder()
+    for encoder in (one, other):
+        encoder.encode(set_chunk_size(chunk_size), 2)
+    pieces: list[bytes] = []
+    encoded = b""
+    for type_id, csid, time, stream_id, length in messages:
+        one.add(pieces, type_id, time, stream_id, body_of(length), csid)
+        encoded += other.encode(
+            Message(type_id, time, stream_id, body_of(length)), csid, full=False
+        )
+    assert b"".join(pieces) == encoded
+
+
 def test_the_encoder_shortens_headers_where_it_may():
     encoder = ChunkEncoder()
     forms = [
