@@ -256,7 +256,7 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One ``[streams."app/name"]``: a stream that the server fetches itself."""
 
     source: Secret
-    """Where from: ``rtmp://`` or ``rtmps://host/app/name``."""
+    """Where from: RTMP or RTMPS (``rtmp://host/app/name``), HLS (``https://…m3u8``) or RTSP."""
 
     source_on_demand: bool = False
     """Whether it is fetched only while somebody watches; else always."""

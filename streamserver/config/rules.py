@@ -15,6 +15,8 @@ from streamserver.names import StreamKey
 __all__ = ["broken_rules"]
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._*-]{1,128}\Z")
+_SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps")
+_TO_US: Final = "-c copy -f flv rtmp://localhost/app/name"
 _MIN_KEY: Final = 8
 _MIN_TOKEN: Final = 16
 
@@ -145,11 +147,15 @@ def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:
             StreamKey.parse(name)
         except InvalidNameError as error:
             yield path, str(error)
-        if not stream.source.reveal().lower().startswith(("rtmp://", "rtmps://")):
+        scheme = stream.source.reveal().partition("://")[0].lower()
+        if scheme == "srt":
+            # PyAV's wheels are built without it.
             yield (
                 (*path, "source"),
-                "begins with neither rtmp:// nor rtmps://; let ffmpeg publish other sources",
+                f"no SRT here: let `ffmpeg -i srt://… {_TO_US}` publish",
             )
+        elif scheme not in _SOURCE_SCHEMES:
+            yield (*path, "source"), f"begins with none of {', '.join(_SOURCE_SCHEMES)}"
 
 
 def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:

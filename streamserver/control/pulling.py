@@ -1,6 +1,7 @@
 """Puts the parts together that fetch configured streams, for the composition root."""
 
 import random
+from collections.abc import Callable
 from functools import partial
 
 from streamserver.clock import Clock
@@ -10,6 +11,7 @@ from streamserver.errors import ConfigError, RefusedError
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import SessionTable
 from streamserver.ingest.pull import Pulls, Source
+from streamserver.ingest.pull_child import ChildPull, FarUrl
 from streamserver.ingest.pull_rtmp import PullConnection, RtmpPull
 from streamserver.names import StreamKey
 from streamserver.net.guard import OutgoingGuard
@@ -43,9 +45,17 @@ def make_pulls(
         assert dialing is not None
         await dial(target, guard, dialing, connection)
 
+    rtmp = RtmpPull(dial=connect, open_publisher=publishing.open_internal, clock=clock)
+    child = ChildPull(
+        open_publisher=publishing.open_internal, clock=clock, check_host=guard.addresses
+    )
+
+    async def attempt(source: Source, began: Callable[[], None]) -> None:
+        await (child if isinstance(source.target, FarUrl) else rtmp)(source, began)
+
     return Pulls(
         sources,
-        attempt=RtmpPull(dial=connect, open_publisher=publishing.open_internal, clock=clock),
+        attempt=attempt,
         registry=registry,
         sessions=sessions,
         make_delays=partial(Backoff, random.randint),
@@ -54,8 +64,10 @@ def make_pulls(
 
 def _source(name: str, url: str, on_demand: bool) -> Source:
     try:
-        return Source(StreamKey.parse(name), parse_target(url), on_demand)
-    except RefusedError as error:
+        is_rtmp = url.lower().startswith(("rtmp://", "rtmps://"))
+        target = parse_target(url) if is_rtmp else FarUrl.parse(url)
+        return Source(StreamKey.parse(name), target, on_demand)
+    except (RefusedError, ConfigError) as error:
         raise ConfigError(f'streams."{name}".source: {error}') from error
 
 

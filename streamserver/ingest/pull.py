@@ -15,9 +15,8 @@ from streamserver.hub.registry import Registry, StreamListener
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.stream import Stream
 from streamserver.names import StreamKey
-from streamserver.rtmp.target import PublishTarget
 
-__all__ = ["Attempt", "Delays", "Pulls", "Source"]
+__all__ = ["Attempt", "Delays", "Origin", "Pulls", "Source"]
 
 _SUPPLY_S: Final = 10.0
 """How long a first viewer waits for a source on demand."""
@@ -28,6 +27,16 @@ _IDLE_NS: Final = 30_000_000_000
 logger = logging.getLogger(__name__)
 
 
+class Origin(Protocol):
+    """Where a source comes from."""
+
+    def masked(self) -> str:
+        """For people: nothing secret."""
+
+    def hide(self, text: str) -> str:
+        """A text of the far side without what is secret here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One configured source."""
@@ -35,7 +44,7 @@ class Source:
     key: StreamKey
     """What the stream is called here."""
 
-    target: PublishTarget = field(repr=False)
+    target: Origin = field(repr=False)
     """Where it is fetched from."""
 
     on_demand: bool = False

@@ -143,6 +143,7 @@ class RtmpPull:
 
     async def __call__(self, source: Source, began: Callable[[], None]) -> None:
         """See `streamserver.ingest.pull.Attempt`."""
+        assert isinstance(source.target, PublishTarget)
         settings = ClientSettings(target=source.target, action="play")
         for _ in range(_MAX_HOPS):
             following = await self._connection(source, settings, began)

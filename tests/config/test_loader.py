@@ -341,7 +341,11 @@ def test_streams_have_sources_under_names_that_the_file_chooses(tmp_path: Path) 
     [
         ('[streams."live/far"]\n', "streams.live/far.source: is missing"),
         ('[streams."live/far"]\nsauce = "rtmp://h/a/b"\n', "did you mean"),
-        ('[streams."live/far"]\nsource = "https://h/a.m3u8"\n', "neither rtmp:// nor rtmps://"),
+        (
+            '[streams."live/far"]\nsource = "file:///etc/passwd"\n',
+            "begins with none of rtmp, rtmps",
+        ),
+        ('[streams."live/far"]\nsource = "srt://h:9000"\n', "no SRT here: let `ffmpeg"),
         ('[streams."a/b/c"]\nsource = "rtmp://h/a/b"\n', "more than two segments"),
         ("streams = 3\n", "expected a table"),
         ('[streams]\n"live/far" = 3\n', "expected a table"),
