@@ -153,7 +153,7 @@ def _serving() -> argparse.ArgumentParser:
 def _sinking() -> argparse.ArgumentParser:
     group = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group.add_argument("--host", help='the address to listen on; "" for all (default: localhost)')
-    group.add_argument("--port", type=int, help="the port (default: 1937)")
+    group.add_argument("--port", type=_port, help="the port (default: 1937)")
     group.add_argument(
         "--misbehave",
         metavar="HOW",
@@ -167,6 +167,12 @@ def _sinking() -> argparse.ArgumentParser:
     )
     group.add_argument("--json", action="store_true", help="one JSON object per line")
     return group
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
 
 
 def _misbehavior(text: str) -> str:

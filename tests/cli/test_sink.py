@@ -36,7 +36,16 @@ def test_all_that_can_be_asked_of_the_sink() -> None:
     assert parse(["sink"]).sink == SinkOptions()
 
 
-@pytest.mark.parametrize("words", [["--misbehave", "explode"], ["--port", "x"], ["--set", "a.b=1"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--misbehave", "explode"],
+        ["--port", "x"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--set", "a.b=1"],
+    ],
+)
 def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(["sink", *words])
