@@ -525,6 +525,7 @@ class Server:
                     "media": hls.stats.media,
                 },
                 rtmp_connections=self._rtmp_outcomes,
+                destinations=destinations,
                 feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
                 reader_jumps=lambda: live.output.stats.jumps,
             )
