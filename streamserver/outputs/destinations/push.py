@@ -106,7 +106,7 @@ class RtmpPush:
         connection = FarConnection(settings, self._clock, self._settings.max_unsent_bytes)
         _, sock = await dial(settings.target, self._guard, self._dialing, connection)
         try:
-            delivery.check_path(sock.getsockname()[0], sock.getpeername()[0])
+            delivery.check_path(*_ends(sock))
             following = await self._ask(connection)
             if following is None:
                 session = _Sending(self._settings, self._clock, connection, sock, delivery)
@@ -231,6 +231,14 @@ class _Sending:
         elif progress.confirmed:
             delivery.is_live()
         return pending
+
+
+def _ends(sock: socket.socket) -> tuple[str, str]:
+    """Both addresses of a connection. Raises `ConnectionResetError` when it is over already."""
+    try:
+        return sock.getsockname()[0], sock.getpeername()[0]
+    except OSError as error:
+        raise ConnectionResetError from error
 
 
 def choose_dialect(tracks: Iterable[Track], session: ClientSession) -> Dialect:
