@@ -39,6 +39,10 @@ _JUMP_AFTER_MS: Final = 3_000
 _BLOCK_BYTES: Final = 256 * 1024
 """A join that is larger goes out in several writes, so that no write holds the loop."""
 
+_HELD_BYTES: Final = 256 * 1024
+"""What the transport of a viewer may hold while it plays: only what it does not hold yet can be
+skipped. The first group of pictures may be more."""
+
 _FAREWELL_NS: Final = 5_000_000_000
 """How long a viewer that is behind may take for the rest, once the stream is over."""
 
@@ -119,6 +123,7 @@ class FanOut:
         self._feed = feed
         self._log = feed.log
         self._settings = settings
+        self._held_bytes = min(_HELD_BYTES, settings.max_unsent_bytes)
         self._stats = stats
         self._pump = pump
         self._slicer = slicer
@@ -281,7 +286,7 @@ class FanOut:
         if not items or len(self._apart) == len(self._viewers):
             return []
         self._stats.joins += 1
-        most = min(_BLOCK_BYTES, self._settings.max_unsent_bytes)
+        most = min(_BLOCK_BYTES, self._held_bytes)
         blocks, begin, size = [], 0, 0
         for index, item in enumerate(items, 1):
             size += len(item.data)
@@ -295,7 +300,7 @@ class FanOut:
         join: a call less is a percent of the whole server."""
         first, last, data, header, time_ms = block
         size = len(data)
-        most_unsent = self._settings.max_unsent_bytes - size
+        most_unsent = self._held_bytes - size
         for viewer in list(self._viewers):
             if viewer.position != first or viewer.reader is not None:
                 continue
@@ -352,7 +357,8 @@ class FanOut:
             return
         # While it waits for a keyframe its place says nothing, and where it begins is not known.
         most = None if reader.waits_for_keyframe else max(0, limit - reader.position)
-        room = self._settings.max_unsent_bytes - transport.get_write_buffer_size()
+        bound = self._settings.max_unsent_bytes if viewer.fresh else self._held_bytes
+        room = bound - transport.get_write_buffer_size()
         jumps = reader.jumps
         items = reader.read(room_bytes=room, max_items=most)
         self._stats.jumps += reader.jumps - jumps
