@@ -20,6 +20,7 @@ __all__ = [
     "Measured",
     "UselessRunError",
     "measure_idle",
+    "measure_players",
     "measure_publishers",
     "measure_viewers",
     "publishers",
@@ -103,6 +104,27 @@ def measure_viewers(server: Running, url: str, count: int, seconds: float) -> Me
     if report["fewest_parts"] < _LEAST_MEDIA * report["most_parts"] - 1:
         raise UselessRunError(
             f"one viewer got {report['fewest_parts']} parts, another {report['most_parts']}"
+        )
+    return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
+
+
+def measure_players(
+    server: Running, form: str, port: int, stream: str, count: int, seconds: float
+) -> Measured:
+    """Has ``count`` viewers take a stream as `play_viewers` knows how. Raises `UselessRunError`."""
+    arguments = (form, port, stream, count, seconds)
+    with _generator("play_viewers", *map(str, arguments)) as process:
+        before, began = usage(server.pid), time.monotonic()
+        report = _last_line(process)
+        after, elapsed = usage(server.pid), time.monotonic() - began
+    own = report["cpu_ms"] / 1000 / report["seconds"]
+    if own > _MOST_CPU:
+        raise UselessRunError(f"the viewers needed {own:.0%} of a core")
+    if report["lost"]:
+        raise UselessRunError(f"{report['lost']} viewers were let go")
+    if report["fewest_bytes"] < _LEAST_MEDIA * report["most_bytes"]:
+        raise UselessRunError(
+            f"one viewer got {report['fewest_bytes']} bytes, another {report['most_bytes']}"
         )
     return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
 
