@@ -10,15 +10,11 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
-import resource
-import signal
 import socket
-import webbrowser
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,12 +30,13 @@ from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, is_loopback_request, make_access
 from streamserver.clock import Clock, SystemClock
-from streamserver.config import Config, LoadedConfig
+from streamserver.config import Config
 from streamserver.control.control import Control, ControlSettings
+from streamserver.control.demonstration import demonstrate
 from streamserver.control.destinations import DestinationControl
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.playing import PlayGate
-from streamserver.control.publishing import Publication, Publishing
+from streamserver.control.publishing import Publishing
 from streamserver.control.pulling import make_pulls
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
@@ -50,7 +47,6 @@ from streamserver.endpoints.http.listener import HttpEndpoint, Listener
 from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
 from streamserver.endpoints.rtmp import RtmpEndpoint
 from streamserver.endpoints.rtmp_watch import PlayDoor
-from streamserver.errors import RefusedError, StreamServerError
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
@@ -60,11 +56,9 @@ from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Protocol, SessionTable
 from streamserver.hub.stream import Stream
-from streamserver.ingest.demo import DemoSource
 from streamserver.ingest.pull import Pulls
 from streamserver.logging_setup import RateLimitedLogger
 from streamserver.malloc import MemoryReturn, malloc_trim
-from streamserver.names import StreamKey
 from streamserver.net.addresses import Listening, lan_address
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.resolver import DnsResolver
@@ -89,12 +83,7 @@ from streamserver.settings import (
 from streamserver.storage import Storage, open_storage
 from streamserver.web.pages import Pages
 
-__all__ = ["DEMO", "Server", "run"]
-
-DEMO: Final = StreamKey("live", "demo")
-"""Where the demonstration is published."""
-
-_DEMO_RETRY_S: Final = 2
+__all__ = ["Server"]
 
 _GOODBYE_S: Final = 1.5
 """How long players have to fetch the end of their playlists once the streams are over."""
@@ -105,43 +94,7 @@ _MEDIA_WORKERS: Final = 2
 _MEDIA_WAITING: Final = 256
 """Threads of FFmpeg, and calls that may wait for one."""
 
-_NOFILE_WANTED: Final = 65_536
-"""Open files asked of the kernel at the start: a viewer is one or two."""
-
 logger = logging.getLogger(__name__)
-
-
-async def run(
-    config: LoadedConfig,
-    *,
-    demo: bool,
-    tls_self_signed: bool,
-    open_browser: bool,
-    ready: Callable[["Server"], None],
-) -> None:
-    """Serves until it is cancelled, then drains and ends.
-
-    ``ready`` is called once, when all ports are open. Raises as `Server.start` does.
-    """
-    _raise_open_files()
-    server = Server(config.config, demo=demo, tls_self_signed=tls_self_signed)
-    await server.start()
-    # SIGHUP would end the process; what can be reloaded without a restart is the certificates.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
-    # What lives until the end needs no look at every collection.
-    gc.collect()
-    gc.freeze()
-    logger.info(
-        "serving %s", ", ".join(f"{one.scheme} on port {one.port}" for one in server.listeners)
-    )
-    try:
-        ready(server)
-        if open_browser:
-            await asyncio.to_thread(webbrowser.open, server.dashboard_url)
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await server.drain()
-        await server.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +296,7 @@ class Server:
         self.facts.is_listening = True
         self._pulls = self._start_pulls(hub, publishing)
         if self._with_demo:
-            self._run(self._demonstrate(publishing))
+            self._run(demonstrate(publishing, self.clock))
 
     # ---- doors ------------------------------------------------------------------------------
 
@@ -555,39 +508,10 @@ class Server:
 
     # ---- tasks ------------------------------------------------------------------------------
 
-    async def _demonstrate(self, publishing: Publishing) -> None:
-        """Keeps the demonstration stream up."""
-        while True:
-            await self._publish_demo(publishing)
-            await asyncio.sleep(_DEMO_RETRY_S)
-
-    async def _publish_demo(self, publishing: Publishing) -> None:
-        publication: Publication | None = None
-        task = asyncio.current_task()
-        try:
-            publication = await publishing.open_internal(DEMO, lambda reason: None)
-            await DemoSource(publication.lease, self.clock).run()
-        except RefusedError as refusal:
-            logger.info("the demonstration waits: %s", refusal)
-        except (StreamServerError, OSError) as error:
-            logger.warning("the demonstration stopped: %s", error)
-        finally:
-            assert task is not None
-            if publication is not None:
-                publication.close("the demonstration stopped")
-
     def _run(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _raise_open_files() -> None:
-    """Raises the soft limit on open files towards the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _NOFILE_WANTED if hard == resource.RLIM_INFINITY else min(hard, _NOFILE_WANTED)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(stack: contextlib.ExitStack, name: str, host: str, port: int) -> list[socket.socket]:

@@ -44,7 +44,7 @@ class Running(Protocol):
 
 
 class RunServer(Protocol):
-    """`streamserver.server.run`: serves until it is cancelled, and then drains before it ends."""
+    """`streamserver.daemon.run`: serves until it is cancelled, and then drains before it ends."""
 
     def __call__(
         self,
@@ -87,7 +87,7 @@ def serve(
 ) -> int:
     """Runs the server until a signal ends it; answers the exit code.
 
-    ``run`` takes the place of `streamserver.server.run`, for tests.
+    ``run`` takes the place of `streamserver.daemon.run`, for tests.
     """
     stderr = stderr or sys.stderr
     server = run or _server()
@@ -151,7 +151,7 @@ def banner_info(loaded: LoadedConfig, running: Running, *, demo: bool) -> Banner
 
 def _server() -> RunServer:
     # Late: `check` and `version` need none of what it imports.
-    server: RunServer = importlib.import_module("streamserver.server").run
+    server: RunServer = importlib.import_module("streamserver.daemon").run
     return server
 
 

@@ -45,7 +45,7 @@ async def nothing() -> None:
 
 @dataclass
 class FakeServer:
-    """In place of `streamserver.server.run`: keeps what it was told, then does ``body``."""
+    """In place of `streamserver.daemon.run`: keeps what it was told, then does ``body``."""
 
     body: Callable[[], Coroutine[Any, Any, None]] = nothing
     running: FakeRunning = field(default_factory=FakeRunning)

@@ -168,8 +168,8 @@ def test_the_loop_is_uvloop() -> None:
 
 
 def test_the_real_server_is_imported_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = types.ModuleType("streamserver.server")
+    server = types.ModuleType("streamserver.daemon")
     run = FakeServer()
     monkeypatch.setattr(server, "run", run, raising=False)
-    monkeypatch.setitem(sys.modules, "streamserver.server", server)
+    monkeypatch.setitem(sys.modules, "streamserver.daemon", server)
     assert module._server() is run
