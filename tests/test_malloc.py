@@ -1,12 +1,13 @@
 from streamserver.hub.stream import Stream
 from streamserver.log import Log
 from streamserver.malloc import MemoryReturn, malloc_trim
+from streamserver.media.packet import Packet
 from streamserver.names import StreamKey
 from tests.fakes import FakeClock, Turns
 
 
 def ended() -> Stream:
-    log = Log(max_ms=1, max_bytes=1, schedule=Turns())
+    log: Log[Packet] = Log(max_ms=1, max_bytes=1, schedule=Turns())
     return Stream(
         key=StreamKey("live", "cam"), session_id="x", generation=1, packets=log,
         wall_origin_ns=0, origin_ns=0,
