@@ -25,7 +25,7 @@ from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.net.addresses import unmap
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.proxy_protocol import ProxyProtocolParser
-from streamserver.net.sockets import bind
+from streamserver.net.sockets import BACKLOG, bind
 from streamserver.rtmp.events import (
     Closed,
     ConnectReceived,
@@ -502,6 +502,7 @@ class RtmpEndpoint:
             server = await loop.create_server(
                 lambda: RtmpConnection(self),
                 sock=sock,
+                backlog=BACKLOG,
                 ssl=settings.tls,
                 ssl_handshake_timeout=settings.tls_handshake_s if settings.tls else None,
                 ssl_shutdown_timeout=settings.tls_shutdown_s if settings.tls else None,
