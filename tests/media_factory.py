@@ -20,6 +20,7 @@ from streamserver.media.packet import Packet
 from streamserver.media.timeline import Timeline, ms_to_ticks
 from streamserver.media.track import Kind, Track
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
+from tests.priority import be_ordinary
 
 __all__ = [
     "Clip",
@@ -151,6 +152,7 @@ def encode(
             sound.codec_context.open()
             lanes.append(_mux_audio(container, sound, sample_rate, seconds))
         _interleave(lanes)
+    be_ordinary()
     return buffer.getvalue()
 
 

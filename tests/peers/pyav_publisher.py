@@ -18,6 +18,8 @@ import numpy as np
 from av.codec.context import Flags
 from av.packet import PacketSideData
 
+from tests.priority import be_ordinary
+
 __all__ = ["main"]
 
 _RATE: Final = 30
@@ -130,6 +132,7 @@ def main() -> None:
     with av.open(options.url, "w", format="flv") as container:
         sources = list(_sources(container, options))
         upcoming = [next(source) for source in sources]
+        be_ordinary()
         began = time.monotonic()
         while True:
             which = min(range(len(sources)), key=lambda each: upcoming[each].due_s)
