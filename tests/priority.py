@@ -1,7 +1,7 @@
 """SVT-AV1, where it runs as root, makes the whole process SCHED_FIFO 99; its children inherit that.
 
-A browser that then spins takes both cores from everybody, the kernel included. So whoever encodes AV1
-puts things right behind it.
+A browser that then spins takes both cores from everybody, the kernel included. So whoever encodes
+AV1 puts things right behind it.
 """
 
 import os
