@@ -1,6 +1,6 @@
 """What outlives the process."""
 
-from streamserver.storage.base import Storage, StorageError
+from streamserver.storage.base import Storage, StorageError, StreamKeys, TokenRevocations
 from streamserver.storage.location import open_storage, state_directory
 from streamserver.storage.memory import MemoryStorage
 from streamserver.storage.sqlite import SqliteStorage
@@ -10,6 +10,8 @@ __all__ = [
     "SqliteStorage",
     "Storage",
     "StorageError",
+    "StreamKeys",
+    "TokenRevocations",
     "open_storage",
     "state_directory",
 ]

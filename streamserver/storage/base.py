@@ -3,15 +3,45 @@
 from typing import Any, Protocol
 
 from streamserver.errors import UnavailableError
+from streamserver.names import StreamKey
 
-__all__ = ["Storage", "StorageError"]
+__all__ = ["Storage", "StorageError", "StreamKeys", "TokenRevocations"]
 
 
 class StorageError(UnavailableError):
     """The storage cannot be read or written; the text names the file and says what to look for."""
 
 
-class Storage(Protocol):
+class StreamKeys(Protocol):
+    """The publish keys of registered streams: one for each, kept as its hash.
+
+    Every call may raise `StorageError`.
+    """
+
+    async def stream_key_hash(self, stream: StreamKey) -> str | None:
+        """The hash of a stream's key, or None when it has no key of its own."""
+
+    async def stream_of_key(self, hashed: str) -> StreamKey | None:
+        """The stream whose key has this hash, so that the key alone tells where it publishes."""
+
+    async def set_stream_key(self, stream: StreamKey, hashed: str) -> None:
+        """Gives a stream a key, in place of an older one. Never give the key itself."""
+
+    async def delete_stream_key(self, stream: StreamKey) -> None:
+        """Takes a stream's key away; where there is none it is no error."""
+
+
+class TokenRevocations(Protocol):
+    """Signed tokens that were taken back before their time. May raise `StorageError`."""
+
+    async def revoke_token(self, token_id: str, expires_s: int) -> None:
+        """Remembers an id until the Unix time at which its token ends by itself."""
+
+    async def revoked_tokens(self, now_s: int) -> list[tuple[str, int]]:
+        """Ids and ends of those whose end is still to come; forgets the others."""
+
+
+class Storage(StreamKeys, TokenRevocations, Protocol):
     """A small, durable memory: hashes of secrets, and settings as JSON values.
 
     Every call may raise `StorageError`; none blocks the loop.

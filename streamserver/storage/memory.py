@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from streamserver.names import StreamKey
+
 __all__ = ["MemoryStorage"]
 
 
@@ -17,6 +19,8 @@ class MemoryStorage:
         self._hashes: dict[str, str] = {}
         self._settings: dict[str, bytes] = {}
         self._signing_secret = secrets.token_bytes(32)
+        self._stream_keys: dict[StreamKey, str] = {}
+        self._revoked: dict[str, int] = {}
 
     async def get_secret_hash(self, name: str) -> str | None:
         """See `Storage`."""
@@ -43,6 +47,31 @@ class MemoryStorage:
     async def signing_secret(self) -> bytes:
         """See `Storage`."""
         return self._signing_secret
+
+    async def stream_key_hash(self, stream: StreamKey) -> str | None:
+        """See `StreamKeys`."""
+        return self._stream_keys.get(stream)
+
+    async def stream_of_key(self, hashed: str) -> StreamKey | None:
+        """See `StreamKeys`."""
+        return next((key for key, kept in self._stream_keys.items() if kept == hashed), None)
+
+    async def set_stream_key(self, stream: StreamKey, hashed: str) -> None:
+        """See `StreamKeys`."""
+        self._stream_keys[stream] = hashed
+
+    async def delete_stream_key(self, stream: StreamKey) -> None:
+        """See `StreamKeys`."""
+        self._stream_keys.pop(stream, None)
+
+    async def revoke_token(self, token_id: str, expires_s: int) -> None:
+        """See `TokenRevocations`."""
+        self._revoked[token_id] = expires_s
+
+    async def revoked_tokens(self, now_s: int) -> list[tuple[str, int]]:
+        """See `TokenRevocations`."""
+        self._revoked = {ident: end for ident, end in self._revoked.items() if end > now_s}
+        return list(self._revoked.items())
 
     async def close(self) -> None:
         """See `Storage`."""

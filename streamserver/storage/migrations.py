@@ -44,6 +44,27 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        2,
+        "publish keys of registered streams, and signed tokens that were taken back",
+        (
+            """
+            CREATE TABLE stream_key (
+                app TEXT NOT NULL,
+                name TEXT NOT NULL,
+                hash TEXT NOT NULL UNIQUE,
+                created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+                PRIMARY KEY (app, name)
+            ) STRICT, WITHOUT ROWID
+            """,
+            """
+            CREATE TABLE revoked_token (
+                id TEXT PRIMARY KEY,
+                expires_s INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID
+            """,
+        ),
+    ),
 )
 
 

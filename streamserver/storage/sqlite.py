@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from streamserver.names import StreamKey
 from streamserver.storage.base import StorageError
 from streamserver.storage.migrations import migrate
 
@@ -103,6 +104,53 @@ class SqliteStorage:
 
         kept = await self._run(keep_or_make)
         return bytes.fromhex(msgspec.json.decode(kept or fresh))
+
+    async def stream_key_hash(self, stream: StreamKey) -> str | None:
+        """See `StreamKeys`."""
+        query = "SELECT hash FROM stream_key WHERE app = ? AND name = ?"
+        return await self._run(lambda db: _one(db, query, (stream.app, stream.name)))
+
+    async def stream_of_key(self, hashed: str) -> StreamKey | None:
+        """See `StreamKeys`."""
+        query = "SELECT app || '/' || name FROM stream_key WHERE hash = ?"
+        found = await self._run(lambda db: _one(db, query, (hashed,)))
+        return None if found is None else StreamKey.parse(found)
+
+    async def set_stream_key(self, stream: StreamKey, hashed: str) -> None:
+        """See `StreamKeys`."""
+        await self._run(
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO stream_key (app, name, hash) VALUES (?, ?, ?)",
+                (stream.app, stream.name, hashed),
+            ).close()
+        )
+
+    async def delete_stream_key(self, stream: StreamKey) -> None:
+        """See `StreamKeys`."""
+        await self._run(
+            lambda db: db.execute(
+                "DELETE FROM stream_key WHERE app = ? AND name = ?", (stream.app, stream.name)
+            ).close()
+        )
+
+    async def revoke_token(self, token_id: str, expires_s: int) -> None:
+        """See `TokenRevocations`."""
+        await self._run(
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO revoked_token (id, expires_s) VALUES (?, ?)",
+                (token_id, expires_s),
+            ).close()
+        )
+
+    async def revoked_tokens(self, now_s: int) -> list[tuple[str, int]]:
+        """See `TokenRevocations`."""
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, int]]:
+            db.execute("DELETE FROM revoked_token WHERE expires_s <= ?", (now_s,)).close()
+            rows = db.execute("SELECT id, expires_s FROM revoked_token").fetchall()
+            return [(str(ident), int(end)) for ident, end in rows]
+
+        return await self._run(read)
 
     async def close(self) -> None:
         """See `Storage`."""
