@@ -1,1 +1,1 @@
-"""RTP and RTCP as languages: bytes in, values out; no socket, no clock. RFC 3550 and its payloads."""
+"""RTP and RTCP as languages: bytes in, values out; no socket, no clock (RFC 3550)."""
