@@ -9,6 +9,7 @@
     ├── RefusedError              understood, and refused: carries a reason for people
     │   ├── InvalidNameError      not a stream name
     │   ├── AccessDeniedError     the credential does not allow it
+    │   │   └── CredentialsMissingError   none came
     │   ├── StreamBusyError       somebody else publishes there
     │   ├── NotFoundError         no such stream, session or object
     │   ├── LimitError            a bound of ours is reached
@@ -20,6 +21,7 @@
 __all__ = [
     "AccessDeniedError",
     "ConfigError",
+    "CredentialsMissingError",
     "InvalidNameError",
     "LimitError",
     "LocalProtocolError",
@@ -72,6 +74,12 @@ class InvalidNameError(RefusedError):
 
 class AccessDeniedError(RefusedError):
     """The credential, or its absence, does not allow the action."""
+
+
+class CredentialsMissingError(AccessDeniedError):
+    """Nothing that could be a credential came; a door that can, asks for one."""
+
+    http_status = 401
 
 
 class StreamBusyError(RefusedError):

@@ -1,63 +1,19 @@
-"""Publishing as a plain call: who asks, may he, and the right to append."""
+"""Publishing as a plain call: may he, and the right to append."""
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Callable
 
-from streamserver.auth.request import AccessRequest, Action, Decision
+from streamserver.auth.request import Action
 from streamserver.clock import Clock
+from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
-from streamserver.errors import AccessDeniedError, InvalidNameError
+from streamserver.errors import InvalidNameError
 from streamserver.hub import sessions
 from streamserver.hub.registry import Lease, Registry
 from streamserver.hub.sessions import Session, SessionTable
 from streamserver.names import StreamKey
 
-__all__ = ["Publication", "PublishAttempt", "Publishing", "clean_agent"]
-
-_AGENT_CHARS: Final = 256
-
-
-def clean_agent(text: str) -> str:
-    """What a client calls itself, fit for logs and pages: printable, at most 256 characters."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_AGENT_CHARS])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishAttempt:
-    """Somebody wants to publish."""
-
-    protocol: sessions.Protocol
-    """How it came."""
-
-    app: str
-    """First segment of the name, unchecked."""
-
-    name: str = field(repr=False)
-    """Second segment, unchecked."""
-
-    remote_ip: str
-    """The publisher's address."""
-
-    local: bool
-    """Whether it is on this machine: see `streamserver.auth.loopback`."""
-
-    user_agent: str = ""
-    """What it calls itself."""
-
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Parameters of its URL or key."""
-
-    user: str | None = None
-    """The user name, where it gave one."""
-
-    password: str | None = field(default=None, repr=False)
-    """The password, where it gave one."""
-
-    close: Callable[[str], None] = field(repr=False)
-    """Ends its connection, with a reason."""
+__all__ = ["Publication", "Publishing"]
 
 
 class Publication:
@@ -95,7 +51,7 @@ class Publishing:
         self._clock = clock
         self._apps = apps
 
-    async def open(self, attempt: PublishAttempt) -> Publication:
+    async def open(self, attempt: Attempt) -> Publication:
         """Lets a publisher in.
 
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
@@ -109,9 +65,8 @@ class Publishing:
                 f"there is no app {key.app!r}; this server has {', '.join(self._apps)}"
             )
         session_id = secrets.token_urlsafe(12)
-        decision = await self._decide(attempt, key, session_id)
-        if not decision.allowed:
-            raise AccessDeniedError(decision.reason)
+        request = attempt.access_request(Action.PUBLISH, key, session_id)
+        admit(await self._decider.decide(request))
         session = self._session(attempt, key, session_id)
         lease = await self._registry.claim(key, session)
         self._table.add(session)
@@ -119,7 +74,7 @@ class Publishing:
 
     async def open_internal(self, key: StreamKey, close: Callable[[str], None]) -> Publication:
         """Lets a source of the server's own in, which nobody has to allow."""
-        attempt = PublishAttempt(
+        attempt = Attempt(
             protocol=sessions.Protocol.INTERNAL,
             app=key.app,
             name=key.name,
@@ -133,30 +88,6 @@ class Publishing:
         self._table.add(session)
         return Publication(lease, session, self._table)
 
-    async def _decide(self, attempt: PublishAttempt, key: StreamKey, session_id: str) -> Decision:
-        return await self._decider.decide(
-            AccessRequest(
-                id=session_id,
-                action=Action.PUBLISH,
-                protocol=attempt.protocol.value,
-                stream=key,
-                remote_ip=attempt.remote_ip,
-                local=attempt.local,
-                user=attempt.user,
-                password=attempt.password,
-                query=attempt.params,
-                user_agent=clean_agent(attempt.user_agent),
-            )
-        )
-
-    def _session(self, attempt: PublishAttempt, key: StreamKey, session_id: str) -> Session:
-        return Session(
-            id=session_id,
-            action=sessions.Action.PUBLISH,
-            protocol=attempt.protocol,
-            stream=key,
-            remote_ip=attempt.remote_ip,
-            user_agent=clean_agent(attempt.user_agent),
-            joined_at=datetime.fromtimestamp(self._clock.wall_ns() / 1e9, UTC),
-            close=attempt.close,
-        )
+    def _session(self, attempt: Attempt, key: StreamKey, session_id: str) -> Session:
+        wall_ns = self._clock.wall_ns()
+        return attempt.session(sessions.Action.PUBLISH, key, session_id, wall_ns)

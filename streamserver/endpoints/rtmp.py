@@ -16,8 +16,8 @@ from typing import Final, cast
 
 from streamserver.auth.loopback import is_loopback_request
 from streamserver.clock import Clock
-from streamserver.control.publishing import Publication, PublishAttempt, Publishing, clean_agent
-from streamserver.control.watching import WatchAttempt
+from streamserver.control.attempt import Attempt, clean_agent
+from streamserver.control.publishing import Publication, Publishing
 from streamserver.endpoints.rtmp_watch import PlayDoor, RtmpWatch
 from streamserver.errors import NotFoundError, RefusedError, RemoteProtocolError
 from streamserver.hub.sessions import Protocol
@@ -284,9 +284,9 @@ class RtmpConnection(asyncio.Protocol):
             self._handle(event, now_ns)
         self._flush()
 
-    def _attempt(self, request: PublishRequested) -> PublishAttempt:
+    def _attempt(self, request: PublishRequested) -> Attempt:
         connect = self._connect
-        return PublishAttempt(
+        return Attempt(
             protocol=Protocol.RTMP,
             app=request.app,
             name=request.name,
@@ -354,9 +354,9 @@ class RtmpConnection(asyncio.Protocol):
         logger.info("%s plays %s", self._peer, watch.session.stream)
         watch.begin(transport, request.stream_id, partial(self._watched, request.stream_id))
 
-    def _watch_attempt(self, request: PlayRequested) -> WatchAttempt:
+    def _watch_attempt(self, request: PlayRequested) -> Attempt:
         connect = self._connect
-        return WatchAttempt(
+        return Attempt(
             protocol=Protocol.RTMP,
             app=request.app,
             name=request.name,

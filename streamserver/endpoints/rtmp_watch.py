@@ -4,7 +4,8 @@ from asyncio import Transport
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from streamserver.control.watching import Watch, WatchAttempt, Watching
+from streamserver.control.attempt import Attempt
+from streamserver.control.watching import Watch, Watching
 from streamserver.media.flv_writer import Dialect
 from streamserver.outputs.live import Form, LiveOutput
 from streamserver.outputs.rtmp_play import RtmpPlay, choose_dialect
@@ -33,7 +34,7 @@ class PlayDoor:
     wait_s: float = 10
     """How long a player waits for a stream that is not live; 0: it is refused at once."""
 
-    async def open(self, attempt: WatchAttempt, four_ccs: Collection[str]) -> "RtmpWatch":
+    async def open(self, attempt: Attempt, four_ccs: Collection[str]) -> "RtmpWatch":
         """Lets a player in. Raises `RefusedError`."""
         watch = await self.watching.open(attempt, wait_s=self.wait_s)
         try:

@@ -1,1 +1,1 @@
-"""WebRTC's transport: ICE, DTLS and SRTP over one port, and the descriptions. Alone knows aiortc."""
+"""WebRTC: ICE, DTLS and SRTP over one port, and the descriptions. Alone knows aiortc."""

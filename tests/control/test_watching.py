@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from streamserver.auth import AccessRequest, Decision
-from streamserver.control.watching import WatchAttempt, Watching
+from streamserver.control.attempt import Attempt
+from streamserver.control.watching import Watching
 from streamserver.errors import (
     AccessDeniedError,
     InvalidNameError,
@@ -38,8 +39,8 @@ class World:
         self.registry = Registry(self.clock, Turns(), RegistrySettings(bounds=LogBounds()))
         self.watching = Watching(self.registry, self.table, self.chain, self.clock)
 
-    def attempt(self, name: str = "cam", key: str = "") -> WatchAttempt:
-        return WatchAttempt(
+    def attempt(self, name: str = "cam", key: str = "") -> Attempt:
+        return Attempt(
             protocol=Protocol.RTMP,
             app="live",
             name=name,

@@ -12,7 +12,8 @@ from typing import Final
 from aiohttp import web
 
 from streamserver.auth import parse_authorization
-from streamserver.control.watching import Watch, WatchAttempt, Watching
+from streamserver.control.attempt import Attempt
+from streamserver.control.watching import Watch, Watching
 from streamserver.endpoints.http.app import Mount
 from streamserver.endpoints.http.exchange import take_transport
 from streamserver.endpoints.http.media import MEDIA_HEADERS, SERVER
@@ -163,10 +164,10 @@ async def _listen(socket: web.WebSocketResponse, end: _End) -> None:
     end.event.set()
 
 
-def _attempt(request: web.Request, door: FlvDoor, close: Callable[[str], None]) -> WatchAttempt:
+def _attempt(request: web.Request, door: FlvDoor, close: Callable[[str], None]) -> Attempt:
     credentials = parse_authorization(request.headers.get("Authorization"))
     ip = request.remote or ""
-    return WatchAttempt(
+    return Attempt(
         protocol=Protocol.FLV,
         app=request.match_info["app"],
         name=request.match_info.get("name", DEFAULT_NAME),
