@@ -19,7 +19,8 @@ from streamserver.api.access import (
 from streamserver.api.calls import Call, check_no_body, parse_body, parse_query, parse_stream
 from streamserver.api.handlers import Services
 from streamserver.api.problems import MethodNotAllowedError, problem_response
-from streamserver.api.routes import ROUTES, Route
+from streamserver.api.route import Route
+from streamserver.api.routes import ROUTES
 from streamserver.errors import AccessDeniedError, NotFoundError, RefusedError
 from streamserver.names import StreamKey
 

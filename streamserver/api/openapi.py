@@ -10,7 +10,8 @@ from streamserver import __version__
 from streamserver.api.access import Access
 from streamserver.api.examples import EXAMPLES
 from streamserver.api.problems import PROBLEM_TYPE, Problem
-from streamserver.api.routes import ROUTES, Route
+from streamserver.api.route import Route
+from streamserver.api.routes import ROUTES
 
 __all__ = ["document", "render"]
 

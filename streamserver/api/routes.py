@@ -1,15 +1,12 @@
 """The one table of routes: aiohttp's routing and the OpenAPI document are both made from it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
-
-import msgspec
+from typing import Any, Final
 
 from streamserver.api import handlers
 from streamserver.api.access import Access
-from streamserver.api.calls import Call, NoQuery, PageQuery, StreamsQuery
-from streamserver.api.handlers import Probe, Services
+from streamserver.api.calls import NoQuery, PageQuery, StreamsQuery
+from streamserver.api.handlers import Probe
+from streamserver.api.route import Route
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -24,85 +21,7 @@ from streamserver.control.models import (
 )
 from streamserver.metrics import CONTENT_TYPE as METRICS_TYPE
 
-__all__ = ["ROUTES", "Route"]
-
-Q = TypeVar("Q", bound=msgspec.Struct)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route(Generic[Q]):
-    """One method of one path."""
-
-    method: str
-    """``GET`` (which answers ``HEAD``, too), ``POST``, ``PATCH``, ``DELETE``."""
-
-    path: str
-    """Below the base path; ``{app}``, ``{name}`` and ``{id}`` are parameters."""
-
-    handler: Callable[[Services, Call[Q]], Awaitable[msgspec.Struct | bytes | None]]
-    """Answers a struct (sent as JSON), bytes of `content_type`, or None (204)."""
-
-    name: str
-    """``operationId``: unique, stable."""
-
-    tag: str
-    """The group in the document."""
-
-    summary: str
-    """One line for people."""
-
-    access: Access
-    """What it asks of its caller."""
-
-    query: type[Q]
-    """Its query parameters."""
-
-    body: type[msgspec.Struct] | None = None
-    """What it takes as JSON; None for a route that takes none."""
-
-    response: type[msgspec.Struct] | None = None
-    """What it answers; None for bytes or nothing."""
-
-    content_type: str = "application/json"
-    """The media type of the answer."""
-
-    problems: tuple[int, ...] = ()
-    """Statuses of refusals besides those that follow from the other fields."""
-
-    lenient: bool = False
-    """Whether unknown query parameters are ignored: a load balancer may add its own."""
-
-    @property
-    def is_write(self) -> bool:
-        """Whether something changes."""
-        return self.method not in ("GET", "HEAD")
-
-    @property
-    def status(self) -> int:
-        """Of success; RFC 9110, section 15.3.2: 201 where something was made."""
-        if self.is_write and self.response is None:
-            return 204
-        return 201 if self.method == "POST" and self.body is not None else 200
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether the answer has a body; otherwise its status is 204."""
-        return not self.is_write or self.response is not None
-
-    @property
-    def refusals(self) -> list[int]:
-        """Every status of a problem document that the route answers."""
-        statuses = set(self.problems)
-        if self.access is not Access.PUBLIC:
-            statuses |= {401, 403}
-        if not self.lenient or "{" in self.path:
-            statuses.add(400)
-        if self.body is not None:
-            statuses.add(400)
-        if self.is_write:
-            statuses |= {403, 408, 413, 415}
-        return sorted(statuses)
-
+__all__ = ["ROUTES"]
 
 _STREAM: Final = "/api/v1/streams/{app}/{name}"
 _DESTINATIONS: Final = f"{_STREAM}/destinations"

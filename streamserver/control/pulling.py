@@ -16,8 +16,9 @@ from streamserver.ingest.pull_rtmp import PullConnection, RtmpPull
 from streamserver.names import StreamKey
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
+from streamserver.net.tls import client_context
 from streamserver.outputs.destinations.backoff import Backoff
-from streamserver.outputs.destinations.dial import DialSettings, client_context, dial
+from streamserver.outputs.destinations.dial import DialSettings, dial
 from streamserver.rtmp.target import PublishTarget, parse_target
 
 __all__ = ["make_pulls"]

@@ -19,7 +19,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from streamserver.errors import ConfigError
 from streamserver.net.addresses import parse_ip
 
-__all__ = ["HTTP_ALPN", "CertificateFiles", "self_signed_context", "self_signed_pem"]
+__all__ = [
+    "HTTP_ALPN",
+    "CertificateFiles",
+    "client_context",
+    "self_signed_context",
+    "self_signed_pem",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,18 @@ HTTP_ALPN: Final = ("http/1.1",)
 """What our HTTPS listener speaks; RTMPS negotiates nothing."""
 
 _FileState = tuple[int, int, int]
+
+
+def client_context(ca_file: str = "") -> ssl.SSLContext:
+    """A context that checks certificate and host name against the system's authorities.
+
+    ``ca_file`` (PEM) adds authorities of one's own. Raises `OSError` when it cannot be read.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 class CertificateFiles:

@@ -11,7 +11,7 @@ from streamserver.net.tcp_info import limit_unsent
 from streamserver.outputs.destinations.failures import worst
 from streamserver.rtmp.target import PublishTarget
 
-__all__ = ["DialSettings", "client_context", "dial"]
+__all__ = ["DialSettings", "dial"]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -36,18 +36,6 @@ class DialSettings:
 
     tls_timeout_s: float = 10
     """For the handshake."""
-
-
-def client_context(ca_file: str = "") -> ssl.SSLContext:
-    """A context that checks certificate and host name against the system's authorities.
-
-    ``ca_file`` (PEM) adds authorities of one's own. Raises `OSError` when it cannot be read.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context
 
 
 async def dial(
