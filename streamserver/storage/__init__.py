@@ -1,6 +1,12 @@
 """What outlives the process."""
 
-from streamserver.storage.base import Storage, StorageError, StreamKeys, TokenRevocations
+from streamserver.storage.base import (
+    Storage,
+    StorageError,
+    StoredDelivery,
+    StreamKeys,
+    TokenRevocations,
+)
 from streamserver.storage.location import open_storage, state_directory
 from streamserver.storage.memory import MemoryStorage
 from streamserver.storage.sqlite import SqliteStorage
@@ -10,6 +16,7 @@ __all__ = [
     "SqliteStorage",
     "Storage",
     "StorageError",
+    "StoredDelivery",
     "StreamKeys",
     "TokenRevocations",
     "open_storage",

@@ -1,5 +1,7 @@
 """What the rest of the server asks of its memory."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from streamserver.errors import UnavailableError
@@ -41,7 +43,67 @@ class TokenRevocations(Protocol):
         """Ids and ends of those whose end is still to come; forgets the others."""
 
 
-class Storage(StreamKeys, TokenRevocations, Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDelivery:
+    """One event on its way to one webhook, or what became of it."""
+
+    webhook: str
+    """The webhook's id."""
+
+    event_id: str
+    """The event's id; with the webhook's it names the delivery."""
+
+    event_type: str
+    """The event's type."""
+
+    stream: str
+    """``app/name``, or empty."""
+
+    body: bytes = field(repr=False)
+    """What is sent; empty once nothing will be sent any more."""
+
+    state: str
+    """``pending``, ``delivered``, ``failed`` or ``dropped``."""
+
+    created_ms: int
+    """When it was put into the queue, Unix time."""
+
+    attempts: int = 0
+    """Requests made."""
+
+    next_ms: int = 0
+    """When the next is due, Unix time; 0: at once, or none."""
+
+    finished_ms: int = 0
+    """When it was delivered or given up, Unix time; 0 while it is pending."""
+
+    status: int = 0
+    """The status that the last request was answered with; 0: none."""
+
+    duration_ms: int = 0
+    """How long the last request took."""
+
+    error: str = ""
+    """Why the last request failed."""
+
+
+class Deliveries(Protocol):
+    """The queues of webhooks and what became of their content. May raise `StorageError`."""
+
+    async def write_deliveries(self, deliveries: Sequence[StoredDelivery], keep: int) -> None:
+        """Keeps these, wholly or not at all, each in place of its older self.
+
+        Of what is not pending only the newest ``keep`` of each webhook stay.
+        """
+
+    async def read_deliveries(self) -> list[StoredDelivery]:
+        """All of them, in the order in which they were first written."""
+
+    async def forget_deliveries(self, webhook: str) -> None:
+        """Forgets all of one webhook."""
+
+
+class Storage(StreamKeys, TokenRevocations, Deliveries, Protocol):
     """A small, durable memory: hashes of secrets, and settings as JSON values.
 
     Every call may raise `StorageError`; none blocks the loop.

@@ -1,11 +1,13 @@
 """A storage that forgets: for tests, and where nothing can be written."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from streamserver.names import StreamKey
+from streamserver.storage.base import StoredDelivery
 
 __all__ = ["MemoryStorage"]
 
@@ -21,6 +23,7 @@ class MemoryStorage:
         self._signing_secret = secrets.token_bytes(32)
         self._stream_keys: dict[StreamKey, str] = {}
         self._revoked: dict[str, int] = {}
+        self._deliveries: dict[tuple[str, str], StoredDelivery] = {}
 
     async def get_secret_hash(self, name: str) -> str | None:
         """See `Storage`."""
@@ -72,6 +75,28 @@ class MemoryStorage:
         """See `TokenRevocations`."""
         self._revoked = {ident: end for ident, end in self._revoked.items() if end > now_s}
         return list(self._revoked.items())
+
+    async def write_deliveries(self, deliveries: Sequence[StoredDelivery], keep: int) -> None:
+        """See `Deliveries`."""
+        for one in deliveries:
+            self._deliveries[one.webhook, one.event_id] = one
+        for webhook in {one.webhook for one in deliveries}:
+            done = [
+                key
+                for key, one in self._deliveries.items()
+                if one.webhook == webhook and one.state != "pending"
+            ]
+            for key in done[: max(0, len(done) - keep)]:
+                del self._deliveries[key]
+
+    async def read_deliveries(self) -> list[StoredDelivery]:
+        """See `Deliveries`."""
+        return list(self._deliveries.values())
+
+    async def forget_deliveries(self, webhook: str) -> None:
+        """See `Deliveries`."""
+        for key in [key for key in self._deliveries if key[0] == webhook]:
+            del self._deliveries[key]
 
     async def close(self) -> None:
         """See `Storage`."""

@@ -65,6 +65,32 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        3,
+        "deliveries of webhooks",
+        (
+            """
+            CREATE TABLE webhook_delivery (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                webhook TEXT NOT NULL,
+                event_id TEXT NOT NULL,
+                event_type TEXT NOT NULL,
+                stream TEXT NOT NULL,
+                body BLOB NOT NULL,
+                state TEXT NOT NULL,
+                created_ms INTEGER NOT NULL,
+                attempts INTEGER NOT NULL,
+                next_ms INTEGER NOT NULL,
+                finished_ms INTEGER NOT NULL,
+                status INTEGER NOT NULL,
+                duration_ms INTEGER NOT NULL,
+                error TEXT NOT NULL,
+                UNIQUE (webhook, event_id)
+            ) STRICT
+            """,
+            "CREATE INDEX webhook_delivery_state ON webhook_delivery (webhook, state, sequence)",
+        ),
+    ),
 )
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamserver.names import StreamKey
-from streamserver.storage.base import StorageError
+from streamserver.storage.base import StorageError, StoredDelivery
+from streamserver.storage.deliveries import (
+    forget_deliveries,
+    read_deliveries,
+    write_deliveries,
+)
 from streamserver.storage.migrations import migrate
 
 __all__ = ["SqliteStorage"]
@@ -151,6 +156,18 @@ class SqliteStorage:
             return [(str(ident), int(end)) for ident, end in rows]
 
         return await self._run(read)
+
+    async def write_deliveries(self, deliveries: Sequence[StoredDelivery], keep: int) -> None:
+        """See `Deliveries`."""
+        await self._run(lambda db: write_deliveries(db, deliveries, keep))
+
+    async def read_deliveries(self) -> list[StoredDelivery]:
+        """See `Deliveries`."""
+        return await self._run(read_deliveries)
+
+    async def forget_deliveries(self, webhook: str) -> None:
+        """See `Deliveries`."""
+        await self._run(lambda db: forget_deliveries(db, webhook))
 
     async def close(self) -> None:
         """See `Storage`."""

@@ -11,9 +11,9 @@ from streamserver.errors import PeerError
 from streamserver.hub.rates import RateMeter
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.names import StreamKey
+from streamserver.net.backoff import Backoff
 from streamserver.net.guard import ForbiddenAddressError
 from streamserver.net.resolver import ResolveError
-from streamserver.outputs.destinations.backoff import Backoff
 from streamserver.outputs.destinations.failures import (
     ConflictError,
     ErrorClass,

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamserver.outputs.destinations.backoff import Backoff
+from streamserver.net.backoff import Backoff
 
 
 def test_the_ceiling_doubles_up_to_a_minute():
