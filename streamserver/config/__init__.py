@@ -19,6 +19,7 @@ from streamserver.config.model import (
     ServerConfig,
     StorageConfig,
     StreamConfig,
+    WebhookConfig,
 )
 from streamserver.config.secret import Secret
 from streamserver.config.sources import Fault, InvalidConfigError, Source, SourceKind
@@ -47,6 +48,7 @@ __all__ = [
     "SourceKind",
     "StorageConfig",
     "StreamConfig",
+    "WebhookConfig",
     "load",
     "memory_bound",
 ]

@@ -29,6 +29,7 @@ __all__ = [
     "ServerConfig",
     "StorageConfig",
     "StreamConfig",
+    "WebhookConfig",
 ]
 
 _MIB = 1024 * 1024
@@ -252,6 +253,32 @@ class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Whether it is sent; ``false``: paused."""
 
 
+class WebhookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[webhooks]]``."""
+
+    url: Secret
+    """Where events are sent to: ``http://`` or ``https://``."""
+
+    name: Annotated[str, Meta(max_length=128)] = ""
+    """What people call it."""
+
+    events: tuple[str, ...] = ("*",)
+    """Types of events, groups (``viewer.*``) or ``*``; the figures ``viewers.count`` and
+    ``stream.stats`` come only where they are named in full."""
+
+    streams: tuple[str, ...] = ("*",)
+    """``app/name``, ``app/*`` or ``*``."""
+
+    secret: Secret = Secret("")
+    """Signs what is sent; empty: not signed."""
+
+    enabled: bool = True
+    """Whether events are sent; ``false``: paused."""
+
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10
+    """Within this time the far side has answered."""
+
+
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[streams."app/name"]``: a stream that the server fetches itself."""
 
@@ -301,6 +328,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     destinations: tuple[DestinationConfig, ...] = ()
     """Where streams are sent on to; first, for in a file it stands before every section."""
+
+    webhooks: tuple[WebhookConfig, ...] = ()
+    """Where events are sent to."""
 
     streams: dict[str, StreamConfig] = {}
     """Streams that the server fetches itself, by ``app/name``."""

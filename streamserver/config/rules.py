@@ -19,6 +19,7 @@ _SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps")
 _TO_US: Final = "-c copy -f flv rtmp://localhost/app/name"
 _MIN_KEY: Final = 8
 _MIN_TOKEN: Final = 16
+_MIN_SECRET: Final = 16
 
 
 def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -29,6 +30,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _credentials(config)
     yield from _media(config)
     yield from _destinations(config)
+    yield from _webhooks(config)
     yield from _streams(config)
     yield from _ports(config)
 
@@ -138,6 +140,24 @@ def _destinations(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if (one.stream, url) in seen:
             yield (*path, "url"), "is a destination of this stream already"
         seen.add((one.stream, url))
+
+
+def _webhooks(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    seen: set[str] = set()
+    for index, one in enumerate(config.webhooks):
+        path: KeyPath = ("webhooks", index)
+        url = one.url.reveal()
+        if not url.lower().startswith(("http://", "https://")):
+            yield (*path, "url"), "begins with neither http:// nor https://"
+        if url in seen:
+            yield (*path, "url"), "is a webhook already"
+        seen.add(url)
+        if one.secret and len(one.secret.reveal()) < _MIN_SECRET:
+            yield (*path, "secret"), f"is shorter than {_MIN_SECRET} characters"
+        # Their words are checked where they are known, when the server starts.
+        for key in ("events", "streams"):
+            if not getattr(one, key):
+                yield (*path, key), 'lists nothing; everything is ["*"]'
 
 
 def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:

@@ -1,0 +1,1 @@
+"""Webhooks: events sent to users' servers by HTTP, signed, in order, until they arrive."""
