@@ -125,6 +125,8 @@ class Channel:
             return NOT_FOUND
         if form is Form.LOW_LATENCY:
             return shown.delivery.ask_playlist(query, owner, now_ns)
+        if form is Form.NEAR:
+            return shown.delivery.when_ready(shown.delivery.near_playlist, owner, now_ns)
         return self._ts(shown, now_ns).ask(owner, now_ns)
 
     def ask_multivariant(self, form: Form, uri: str, now_ns: int) -> Reply | Waiter:

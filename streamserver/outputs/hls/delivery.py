@@ -9,7 +9,7 @@ from streamserver.hub.slicer import Slicer
 from streamserver.log import Log
 from streamserver.outputs.hls.directives import NO_DIRECTIVE, parse_directives
 from streamserver.outputs.hls.directory import Directory
-from streamserver.outputs.hls.playlist import LowLatencyPlaylist, multivariant
+from streamserver.outputs.hls.playlist import LowLatencyPlaylist, multivariant, near_playlist
 from streamserver.outputs.hls.replies import NO_CACHE, NO_STORE, PLAYLIST, SHORT, Reply, problem
 from streamserver.outputs.hls.settings import HlsSettings, HlsStats
 from streamserver.outputs.hls.waiters import Counted, Parking, Waiter, hand_out
@@ -90,6 +90,7 @@ class HlsDelivery:
             self.window, wall_origin_ms=wall_origin_ms, prefix=self.media_prefix
         )
         self._reply: Reply | None = None
+        self._near: Reply | None = None
         self._last_parts = 0
         self._starting: list[tuple[Waiter, Callable[[], Reply]]] = []
         self._waiters: list[Waiter] = []
@@ -124,7 +125,7 @@ class HlsDelivery:
         for item in items:
             self._take(item)
         self.window.publish_hint(self._hint)
-        self._reply = None
+        self._reply = self._near = None
         self._answer_waiters()
 
     def end(self) -> None:
@@ -132,7 +133,7 @@ class HlsDelivery:
         if self.window.ended:
             return
         self.window.finish()
-        self._reply = None
+        self._reply = self._near = None
         self._resume(self._hint_waiters, NOT_FOUND)
         self._hint_waiters = []
         if not self.window.is_ready:
@@ -169,6 +170,17 @@ class HlsDelivery:
         if reply is None:
             text = self._text.render().encode()
             reply = self._reply = Reply(200, PLAYLIST, self.playlist_cache, text, compress=True)
+        return reply
+
+    def near_playlist(self) -> Reply:
+        """The newest segments only, as `Form.NEAR` says; the window must be ready."""
+        reply = self._near
+        if reply is None:
+            text = near_playlist(
+                self.window, wall_origin_ms=self.wall_origin_ms, prefix=self.media_prefix
+            )
+            reply = Reply(200, PLAYLIST, self.playlist_cache, text.encode(), compress=True)
+            self._near = reply
         return reply
 
     def multivariant(self, uri: str, *, version: int = 9, overhead_percent: int = 0) -> Reply:

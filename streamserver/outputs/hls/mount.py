@@ -86,7 +86,7 @@ class HlsMount:
             url = parse_path(path)
             if isinstance(url, MultivariantUrl):
                 await self._output.authorize(url.stream, client, query)
-                return self._output.ask_multivariant(url)
+                return self._output.ask_multivariant(url, client.user_agent)
             if not isinstance(url, MediaUrl):
                 return NOT_FOUND
             entry = self._output.enter(url, client)

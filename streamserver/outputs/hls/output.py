@@ -18,7 +18,7 @@ from streamserver.names import StreamKey
 from streamserver.outputs.hls.channel import Channel, PlaylistEntry, TsMaker
 from streamserver.outputs.hls.delivery import HlsDelivery
 from streamserver.outputs.hls.directory import Directory, Entries, Entry
-from streamserver.outputs.hls.paths import Form, MediaUrl, MultivariantUrl
+from streamserver.outputs.hls.paths import Form, MediaUrl, MultivariantUrl, near_form
 from streamserver.outputs.hls.replies import Reply, problem
 from streamserver.outputs.hls.settings import HlsSettings, HlsStats
 from streamserver.outputs.hls.tokens import SessionIds
@@ -171,12 +171,14 @@ class HlsOutput(StreamListener):
         for channel in self._channels.values():
             channel.clear()
 
-    def ask_multivariant(self, url: MultivariantUrl) -> Reply | Waiter:
+    def ask_multivariant(self, url: MultivariantUrl, user_agent: str = "") -> Reply | Waiter:
         """The multivariant playlist with a new session in it. Raises `NotFoundError`."""
         channel = self._channel(url.stream)
         if self.settings.sessions:
             sid = self._ids.issue(url.stream, self._wall_s())
-            uri = f"{url.prefix}s/{sid}/{url.form.playlist_name}"
+            # Only here: without sessions the same text is cached for everybody.
+            form = near_form(url.form, user_agent)
+            uri = f"{url.prefix}s/{sid}/{form.playlist_name}"
         else:
             uri = url.prefix + url.form.open_playlist_name
         return channel.ask_multivariant(url.form, uri, self.now_ns())

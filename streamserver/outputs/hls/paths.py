@@ -5,6 +5,7 @@
     {app}/{name}/index.m3u8             multivariant, low latency
     {app}/{name}/ts.m3u8                multivariant, MPEG-TS
     {app}/{name}/s/{sid}/video.m3u8     media playlists of one viewer
+    {app}/{name}/s/{sid}/near.m3u8
     {app}/{name}/s/{sid}/ts.m3u8
     {app}/{name}/video.m3u8             media playlists of everybody, without sessions
     {app}/{name}/video.ts.m3u8
@@ -13,6 +14,7 @@
 ``{app}/index.m3u8`` and ``{app}/ts.m3u8`` mean ``{app}/default``.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -20,14 +22,17 @@ from typing import Final
 from streamserver.errors import NotFoundError
 from streamserver.names import DEFAULT_NAME, StreamKey
 
-__all__ = ["Form", "MediaUrl", "MultivariantUrl", "ObjectUrl", "Url", "parse_path"]
+__all__ = ["Form", "MediaUrl", "MultivariantUrl", "ObjectUrl", "Url", "near_form", "parse_path"]
 
 
 class Form(Enum):
-    """The two forms of a stream. Values: the multivariant, a viewer's, and everybody's list."""
+    """The forms of a stream. Values: the multivariant, a viewer's, and everybody's list."""
 
     LOW_LATENCY = ("index.m3u8", "video.m3u8", "video.m3u8")
     """CMAF parts and segments."""
+
+    NEAR = ("", "near.m3u8", "near.m3u8")
+    """The newest CMAF segments only: `near_form` tells for whom. No multivariant of its own."""
 
     TS = ("ts.m3u8", "ts.m3u8", "video.ts.m3u8")
     """MPEG-TS segments."""
@@ -43,8 +48,21 @@ class Form(Enum):
         return self.value[2]
 
 
-_MULTIVARIANTS: Final = {form.value[0]: form for form in Form}
+_MULTIVARIANTS: Final = {form.value[0]: form for form in Form if form.value[0]}
 _PLAYLISTS: Final = {form.value[1]: form for form in Form}
+
+
+_BEGINS_FOUR_BACK: Final = re.compile(r"GStreamer souphttpsrc 1\.(\d{1,2})\b")
+"""GStreamer before 1.24 begins four segments before the end, where RFC 8216 section 6.3.3 says
+three target durations: it is nearer to live where only three are listed."""
+
+
+def near_form(form: Form, user_agent: str) -> Form:
+    """The form for a player that begins too far from the end; for all others the one given."""
+    found = _BEGINS_FOUR_BACK.match(user_agent)
+    if form is Form.LOW_LATENCY and found is not None and int(found[1]) < 24:
+        return Form.NEAR
+    return form
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from streamserver.media.track import Kind, Track
 from streamserver.outputs.hls.window import TICKS, HlsWindow, NamedPart, Segment
 
-__all__ = ["LowLatencyPlaylist", "multivariant", "plain_playlist"]
+__all__ = ["LowLatencyPlaylist", "multivariant", "near_playlist", "plain_playlist"]
 
 _VIDEO_RANGES: Final = {16: "PQ", 18: "HLG"}
 """VIDEO-RANGE by transfer characteristics; all others are SDR, the default."""
@@ -149,6 +149,38 @@ class LowLatencyPlaylist:
             f'#EXT-X-PART:DURATION={_ticks(part.duration)},URI="{self._prefix}{part.uri}"'
             f"{independent}\n"
         )
+
+
+def near_playlist(window: HlsWindow, *, wall_origin_ms: int, prefix: str) -> str:
+    """Only the newest whole segments: as few as RFC 8216bis 6.2.2 allows, which is three target
+    durations of them. The window must be ready."""
+    target_s, duration, count = window.target_duration_s, 0, 0
+    for segment in reversed(window.listed):
+        count += 1
+        duration += segment.duration
+        # Rounded as the target duration is: 1.999 s of a GOP of two seconds are two.
+        if round(duration / TICKS) >= 3 * target_s:
+            break
+    segments = list(window.listed)[-count:]
+    first = segments[0]
+    texts = [
+        "#EXTM3U\n#EXT-X-VERSION:6\n"
+        f"#EXT-X-TARGETDURATION:{target_s}\n"
+        f"#EXT-X-MEDIA-SEQUENCE:{first.msn}\n"
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first.discontinuities - first.discontinuity}\n"
+    ]
+    init = None
+    for segment in segments:
+        if segment.discontinuity:
+            texts.append("#EXT-X-DISCONTINUITY\n")
+        if segment.init is not init:
+            init = segment.init
+            texts.append(f'#EXT-X-MAP:URI="{prefix}{init.uri}"\n')
+        texts.append(_date(wall_origin_ms + segment.start_ms))
+        texts.append(f"#EXTINF:{_ticks(segment.duration)},\n{prefix}{segment.uri}\n")
+    if window.ended:
+        texts.append("#EXT-X-ENDLIST\n")
+    return "".join(texts)
 
 
 def plain_playlist(

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from dataclasses import replace
 
 import m3u8
 import pytest
@@ -47,6 +48,27 @@ async def test_a_player_finds_its_way_from_the_multivariant_to_the_media():
         assert reply.content_type == "video/mp4"
         assert reply.cache_control == "public, max-age=3600, immutable"
         assert rig.fast(resolve(path, uri)) == reply.wire
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("GStreamer souphttpsrc 1.22.0 libsoup/3.2.2", "near.m3u8"),
+        ("GStreamer souphttpsrc 1.24.1 libsoup/3.4.4", "video.m3u8"),
+        ("VLC/3.0.24 LibVLC/3.0.24", "video.m3u8"),
+    ],
+)
+async def test_a_player_that_begins_four_segments_back_is_shown_the_newest_only(agent, name):
+    rig = OutputRig()
+    rig.live()
+    master = await rig.get("/hls/live/cam/index.m3u8", client=replace(CLIENT, user_agent=agent))
+    path = resolve("/hls/live/cam/index.m3u8", master.body.decode().splitlines()[-1])
+    assert path.endswith("/" + name)
+    media = await rig.get(path)
+    assert media.status == 200
+    for uri in Read(media.body.decode()).uris:
+        assert (await rig.get(resolve(path, uri))).status == 200
+    assert rig.fast(path) == media.wire
 
 
 async def test_one_segment_means_the_default_stream_and_its_urls_still_resolve():

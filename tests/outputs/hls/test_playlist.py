@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamserver.media.track import VIDEO_CLOCK, Codec, Colour, Track
-from streamserver.outputs.hls.playlist import multivariant
+from streamserver.outputs.hls.playlist import multivariant, near_playlist
 from streamserver.outputs.hls.settings import HlsSettings
 from tests.outputs.hls.helpers_hls import FIRST_MSN, DeliveryRig, Read, tracks_of
 from tests.outputs.hls.helpers_rules import Rules
@@ -256,3 +256,25 @@ def test_bandwidth_is_the_peak_and_a_lone_short_segment_is_no_measure():
     rig.make.segment()
     rig.run()
     assert rig.delivery.window.peak_bit_rate == 6 * 100_000 * 8 // 2
+
+
+def test_near_the_end_only_three_target_durations_of_whole_segments_are_listed():
+    rig = DeliveryRig()
+    rig.ready(segments=6, parts=2)
+    text = near_playlist(rig.delivery.window, wall_origin_ms=0, prefix="../../")
+    near = m3u8.loads(text)
+    assert [round(segment.duration, 2) for segment in near.segments] == [2, 2, 2]
+    assert near.media_sequence == FIRST_MSN + 3
+    assert near.segments[0].init_section.uri.endswith("init0.mp4")
+    assert "PART" not in text
+    for segment in near.segments:
+        assert rig.fetch(segment.uri)
+    rig.delivery.end()
+    assert rig.delivery.near_playlist().body.endswith(b"#EXT-X-ENDLIST\n")
+
+
+def test_a_young_stream_lists_near_the_end_what_there_is():
+    rig = DeliveryRig()
+    rig.ready(segments=1)
+    near = m3u8.loads(near_playlist(rig.delivery.window, wall_origin_ms=0, prefix=""))
+    assert len(near.segments) == 1
