@@ -1,4 +1,4 @@
-"""A server as the business of a whole process: limits, signals, the collector, the browser."""
+"""A server as the business of a whole process: limits, signals, service manager, collector, browser."""
 
 import asyncio
 import gc
@@ -11,6 +11,7 @@ from typing import Final
 
 from streamserver.config import LoadedConfig
 from streamserver.server import Server
+from streamserver.systemd import READY, STOPPING, ServiceManager
 
 __all__ = ["run"]
 
@@ -43,14 +44,26 @@ async def run(
     logger.info(
         "serving %s", ", ".join(f"{one.scheme} on port {one.port}" for one in server.listeners)
     )
+    manager = ServiceManager()
+    watchdog = asyncio.create_task(_pet(manager), name="watchdog")
     try:
         ready(server)
+        manager.tell(READY)
         if open_browser:
             await asyncio.to_thread(webbrowser.open, server.dashboard_url)
         await asyncio.get_running_loop().create_future()
     finally:
+        manager.tell(STOPPING)
         await server.drain()
         await server.close()
+        watchdog.cancel()
+
+
+async def _pet(manager: ServiceManager) -> None:
+    """Tells systemd that the loop turns, as long as it does."""
+    while manager.watchdog_s is not None:
+        manager.alive()
+        await asyncio.sleep(manager.watchdog_s)
 
 
 def _raise_open_files() -> None:
