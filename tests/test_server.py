@@ -24,7 +24,7 @@ TOKEN = "token-of-the-test"
 
 def configured(directory: Path, *more: str) -> Config:
     overrides = (
-        "rtmp.port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
+        "rtmp.port=0", "webrtc.port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1", f"storage.path={directory}", f"auth.api_token={TOKEN}", *more,
     )  # fmt: skip
     return load(environ={}, overrides=overrides, directory=directory).config
@@ -229,7 +229,7 @@ async def test_draining_ends_the_broadcast_and_refuses_publishers(site: Site):
 async def test_generated_secrets_survive_a_restart(tmp_path: Path):
     config = load(
         environ={},
-        overrides=("rtmp.port=0", "http.port=0", f"storage.path={tmp_path}"),
+        overrides=("rtmp.port=0", "webrtc.port=0", "http.port=0", f"storage.path={tmp_path}"),
         directory=tmp_path,
     ).config
     hashes, values = [], []

@@ -24,7 +24,8 @@ async def running(directory: Path, *more: str, text: str = "") -> AsyncIterator[
     directory.mkdir(exist_ok=True)
     (directory / "config.toml").write_text(text)
     overrides = (
-        "rtmp.port=0", "rtmp.tls_port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
+        "rtmp.port=0", "rtmp.tls_port=0", "webrtc.port=0", "http.port=0", "http.https_port=0",
+        "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1", f"storage.path={directory}", f"auth.api_token={TOKEN}", *more,
     )  # fmt: skip
     server = Server(load(environ={}, overrides=overrides, directory=directory).config, environ={})

@@ -21,7 +21,7 @@ def fetching(directory: Path, near: int, *lines: str, path: str = "live/cam") ->
     more = "\n".join(lines)
     file.write_text(f'[streams."live/copy"]\nsource = "rtmp://127.0.0.1:{near}/{path}"\n{more}\n')
     overrides = (
-        "rtmp.port=0", "http.port=0", "rtmp.host=127.0.0.1", "http.host=127.0.0.1",
+        "rtmp.port=0", "webrtc.port=0", "http.port=0", "rtmp.host=127.0.0.1", "http.host=127.0.0.1",
         f"storage.path={directory}", f"auth.api_token={TOKEN}",
     )  # fmt: skip
     return Server(load(environ={}, overrides=overrides, directory=directory).config, environ={})

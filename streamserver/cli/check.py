@@ -56,10 +56,15 @@ def _listeners(loaded: LoadedConfig) -> list[str]:
         rows.append(("RTMPS", rtmp.host, rtmp.tls_port))
     if http.cert_file:
         rows.append(("HTTPS", http.host, http.https_port))
-    return [
+    lines = [
         f"{name:<6} {host or 'all addresses'}, port {port or 'any free one'}/tcp"
         for name, host, port in rows
     ]
+    webrtc = loaded.config.webrtc
+    if webrtc.enabled:
+        port = webrtc.port or "any free one"
+        lines.append(f"WebRTC {webrtc.host or 'all addresses'}, port {port}/udp and tcp")
+    return lines
 
 
 def _memory(loaded: LoadedConfig) -> list[str]:

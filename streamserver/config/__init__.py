@@ -8,6 +8,7 @@ from streamserver.config.model import (
     DestinationConfig,
     HlsConfig,
     HttpConfig,
+    IceServerConfig,
     KeyAction,
     KeyConfig,
     LimitsConfig,
@@ -20,6 +21,7 @@ from streamserver.config.model import (
     StorageConfig,
     StreamConfig,
     WebhookConfig,
+    WebrtcConfig,
 )
 from streamserver.config.secret import Secret
 from streamserver.config.sources import Fault, InvalidConfigError, Source, SourceKind
@@ -31,6 +33,7 @@ __all__ = [
     "Fault",
     "HlsConfig",
     "HttpConfig",
+    "IceServerConfig",
     "InvalidConfigError",
     "KeyAction",
     "KeyConfig",
@@ -49,6 +52,7 @@ __all__ = [
     "StorageConfig",
     "StreamConfig",
     "WebhookConfig",
+    "WebrtcConfig",
     "load",
     "memory_bound",
 ]

@@ -53,6 +53,8 @@ class LoadedConfig:
         """Every credential in it, for the mask of the logs."""
         auth = self.config.auth
         texts = [auth.api_token.reveal(), *(key.key.reveal() for key in auth.keys)]
+        for server in self.config.webrtc.ice_servers:
+            texts += [server.credential.reveal(), server.secret.reveal()]
         urls = [one.url.reveal() for one in self.config.destinations]
         urls += [one.source.reveal() for one in self.config.streams.values()]
         for url in urls:

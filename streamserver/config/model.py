@@ -18,6 +18,7 @@ __all__ = [
     "DestinationConfig",
     "HlsConfig",
     "HttpConfig",
+    "IceServerConfig",
     "KeyAction",
     "KeyConfig",
     "LimitsConfig",
@@ -30,6 +31,7 @@ __all__ = [
     "StorageConfig",
     "StreamConfig",
     "WebhookConfig",
+    "WebrtcConfig",
 ]
 
 _MIB = 1024 * 1024
@@ -163,6 +165,49 @@ class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     max_lag_s: Annotated[float, Meta(ge=1, le=600)] = 10
     """An RTMP or FLV viewer that is further behind is closed; before, it loses frames."""
+
+
+class IceServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of ``[webrtc] ice_servers``: a STUN or TURN server that clients are told of."""
+
+    urls: tuple[str, ...]
+    """``stun:host:port``, ``turn:host:port?transport=udp``, ``turns:…``."""
+
+    username: str = ""
+    """The user name; with ``secret``, what stands behind the time in it."""
+
+    credential: Secret = Secret("")
+    """The password."""
+
+    secret: Secret = Secret("")
+    """In place of ``credential``: what the TURN server shares with us (coturn's
+    ``static-auth-secret``); every client gets credentials of its own that run out."""
+
+
+class WebrtcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[webrtc]``: browsers that publish and play."""
+
+    enabled: bool = True
+    """Whether there is WebRTC at all."""
+
+    host: str = ""
+    """The address to listen on; empty: all, IPv6 included."""
+
+    port: Port = 8189
+    """The port of all WebRTC media, UDP and TCP; 0: any free one."""
+
+    public_addresses: tuple[str, ...] = ("auto",)
+    """Addresses or host names under which clients reach that port; ``auto``: those of this host's
+    interfaces."""
+
+    ice_servers: tuple[IceServerConfig, ...] = ()
+    """STUN and TURN servers that clients are told of."""
+
+    wait_for_stream_s: Annotated[float, Meta(ge=0, le=60)] = 2
+    """How long a player waits for a stream that is not live; 0: it is refused at once."""
+
+    max_peers: Count = 2000
+    """Publishers and viewers over WebRTC at once."""
 
 
 class HlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -346,6 +391,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     rtmp: RtmpConfig = RtmpConfig()
     """The encoders' door."""
+
+    webrtc: WebrtcConfig = WebrtcConfig()
+    """Browsers that publish and play."""
 
     hls: HlsConfig = HlsConfig()
     """Low-latency HLS."""

@@ -17,6 +17,11 @@ __all__ = ["broken_rules"]
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._*-]{1,128}\Z")
 _SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps")
 _TO_US: Final = "-c copy -f flv rtmp://localhost/app/name"
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}\Z")
+_ICE_URL: Final = re.compile(
+    r"(stuns?:[A-Za-z0-9.\[\]:_-]+|turns?:[A-Za-z0-9.\[\]:_-]+(\?transport=(udp|tcp))?)\Z"
+)
+_USER: Final = re.compile(r"[!#-\[\]-~ ]{0,256}\Z")
 _MIN_KEY: Final = 8
 _MIN_TOKEN: Final = 16
 _MIN_SECRET: Final = 16
@@ -32,6 +37,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _destinations(config)
     yield from _webhooks(config)
     yield from _streams(config)
+    yield from _webrtc(config)
     yield from _ports(config)
 
 
@@ -178,6 +184,32 @@ def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:
             yield (*path, "source"), f"begins with none of {', '.join(_SOURCE_SCHEMES)}"
 
 
+def _webrtc(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    if not config.webrtc.public_addresses:
+        yield ("webrtc", "public_addresses"), 'lists nothing; the addresses of this host: ["auto"]'
+    for index, address in enumerate(config.webrtc.public_addresses):
+        if not _ADDRESS.match(address):
+            yield ("webrtc", "public_addresses", index), "is no address or host name, nor auto"
+    for index, server in enumerate(config.webrtc.ice_servers):
+        path: KeyPath = ("webrtc", "ice_servers", index)
+        if not server.urls:
+            yield (*path, "urls"), "lists nothing"
+        for url in server.urls:
+            if not _ICE_URL.match(url):
+                yield (
+                    (*path, "urls"),
+                    "holds what is no stun:, turn: or turns: URL (RFC 7064, 7065)",
+                )
+        relays = any(url.startswith("turn") for url in server.urls)
+        if server.credential and server.secret:
+            yield (*path, "secret"), "stands beside a credential; one of them is enough"
+        elif relays and not (server.secret or (server.username and server.credential)):
+            yield path, "is a TURN server and needs username and credential, or secret"
+        # It travels in a quoted header field, and in a STUN attribute.
+        if not _USER.match(server.username) or not _USER.match(server.credential.reveal()):
+            yield (*path, "username"), "holds quotes or control characters, or the credential does"
+
+
 def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:
     rtmp, http = config.rtmp, config.http
     taken: list[tuple[str, int, str]] = []
@@ -186,6 +218,7 @@ def _ports(config: Config) -> Iterator[tuple[KeyPath, str]]:
         ("rtmp", "tls_port", rtmp.host, rtmp.tls_port, bool(rtmp.cert_file)),
         ("http", "port", http.host, http.port, True),
         ("http", "https_port", http.host, http.https_port, bool(http.cert_file)),
+        ("webrtc", "port", config.webrtc.host, config.webrtc.port, config.webrtc.enabled),
     ):
         if not port or not opened:
             continue

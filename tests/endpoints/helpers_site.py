@@ -70,7 +70,7 @@ class Site:
 async def running(directory: Path, *more: str) -> AsyncIterator[Site]:
     """A server with free ports; ``more`` are settings."""
     overrides = (
-        "rtmp.port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
+        "rtmp.port=0", "webrtc.port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1", f"storage.path={directory}", "auth.api_token=token-of-the-test",
         *more,
     )  # fmt: skip

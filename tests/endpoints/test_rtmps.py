@@ -196,7 +196,7 @@ async def test_the_server_opens_rtmps_and_serves_a_certificate_that_changes(
     tmp_path: Path, files: Files
 ):
     overrides = (
-        "rtmp.port=0", "rtmp.tls_port=0", "http.port=0", "rtmp.host=127.0.0.1",
+        "rtmp.port=0", "webrtc.port=0", "rtmp.tls_port=0", "http.port=0", "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1", f"storage.path={tmp_path}",
         f"rtmp.cert_file={files.cert}", f"rtmp.key_file={files.key}",
     )  # fmt: skip

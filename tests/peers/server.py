@@ -65,6 +65,7 @@ class RunningServer:
     ) -> None:
         self.directory = directory
         self.rtmp_port, self.http_port, self.https_port, self._rtmps_port = free_ports(4)
+        (self.webrtc_port,) = free_ports(1)
         self.base_url = f"http://127.0.0.1:{self.http_port}"
         self.publish_key = publish_key
         self.api_token = API_TOKEN
@@ -105,6 +106,7 @@ class RunningServer:
             "http.host=127.0.0.1",
             "rtmp.host=127.0.0.1",
             f"rtmp.port={self.rtmp_port}",
+            f"webrtc.port={self.webrtc_port}",
             f"rtmp.tls_port={self._rtmps_port}",
             f"http.port={self.http_port}",
             f"http.https_port={self.https_port}",
