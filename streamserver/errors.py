@@ -12,6 +12,7 @@
     │   │   └── CredentialsMissingError   none came
     │   ├── StreamBusyError       somebody else publishes there
     │   ├── NotFoundError         no such stream, session or object
+    │   ├── UnplayableError       the stream is nothing that this player can play
     │   ├── LimitError            a bound of ours is reached
     │   └── ShuttingDownError     the server drains
     ├── ConfigError               the configuration is at fault (exit code 78)
@@ -33,6 +34,7 @@ __all__ = [
     "StreamBusyError",
     "StreamServerError",
     "UnavailableError",
+    "UnplayableError",
 ]
 
 
@@ -94,6 +96,13 @@ class NotFoundError(RefusedError):
 
     http_status = 404
     rtmp_code = "NetStream.Play.StreamNotFound"
+
+
+class UnplayableError(RefusedError):
+    """The stream is in a form that this player cannot play; the text says what to change."""
+
+    http_status = 406
+    rtmp_code = "NetStream.Play.NoSupportedTrackFound"
 
 
 class LimitError(RefusedError):
