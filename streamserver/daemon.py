@@ -1,4 +1,4 @@
-"""A server as the business of a whole process: limits, signals, service manager, collector, browser."""
+"""A server as the business of a process: limits, signals, service manager, collector, browser."""
 
 import asyncio
 import gc
