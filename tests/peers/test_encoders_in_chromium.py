@@ -81,5 +81,6 @@ def test_hls_js_plays_an_encoder_without_a_stall(
     logger.info("%s: %.1f of %.1f s played, %s", name, played, watched, data)
     assert data["state"] == "playing"
     assert data["stalls"] == "0"
-    assert played == pytest.approx(watched, abs=2)
+    # More than the clock is a player that came nearer to live.
+    assert played > watched - 2
     assert watcher.messages == []
