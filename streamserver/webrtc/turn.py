@@ -68,7 +68,7 @@ class IceServer:
     """The secret that the TURN server signs with (coturn: ``static-auth-secret``)."""
 
     username: str = ""
-    """A fixed user name, where there is no secret."""
+    """A fixed user name; with a secret, what stands behind the time when nobody is named."""
 
     credential: Secret = field(default_factory=lambda: Secret(""))
     """Its password."""
@@ -99,7 +99,7 @@ class IceServer:
             return IceServerOffer(
                 url=self.url, username=self.username, credential=self.credential.reveal()
             )
-        name = re.sub(r"[^A-Za-z0-9-]", "", user)[:32]
+        name = re.sub(r"[^A-Za-z0-9-]", "", user or self.username)[:32]
         username = f"{wall_ns // _NS_PER_S + valid_s}{':' if name else ''}{name}"
         signature = hmac.digest(self.secret.reveal().encode(), username.encode(), "sha1")
         credential = base64.b64encode(signature).decode()

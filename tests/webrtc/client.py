@@ -8,10 +8,8 @@ were encoded before, and collects the RTP that it is sent. Nothing here sleeps.
 
 import asyncio
 import contextlib
-import socket
 import struct
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 from unittest import mock
@@ -20,7 +18,6 @@ import aioice.ice
 import av
 from aioice import stun
 from aiortc import (
-    RTCBundlePolicy,
     RTCCertificate,
     RTCConfiguration,
     RTCPeerConnection,
@@ -70,6 +67,13 @@ async def listening(clock: Any = None, **settings: Any) -> AsyncIterator[Mux]:
         yield mux
     finally:
         await mux.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Lets the loop turn until something is so."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 class WireClient:
@@ -269,14 +273,13 @@ class Browser:
     """`RTCPeerConnection` with what tests ask of it. Use it as an async context manager."""
 
     def __init__(self) -> None:
-        self.connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
-        )
+        # Not MAX_BUNDLE: aiortc then takes the candidates of the last section, and RFC 8843 has
+        # them stand in the first.
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.is_connected = asyncio.Event()
         self.is_closed = asyncio.Event()
         self.received: dict[str, asyncio.Queue[RtpPacket]] = {}
         """RTP by kind (``video``, ``audio``), decrypted and parsed, not decoded."""
-        self.latest: dict[str, deque[RtpPacket]] = {}
         self.connection.on("connectionstatechange", self._on_state)
 
     async def __aenter__(self) -> "Browser":
@@ -290,7 +293,7 @@ class Browser:
         self.connection.addTransceiver(track, direction="sendonly")
 
     def play(self, *kinds: str) -> None:
-        """Wants to be sent these kinds; before `offer`."""
+        """Wants to be sent these kinds; before `offer`. See `listens`."""
         for kind in kinds:
             transceiver = self.connection.addTransceiver(kind, direction="recvonly")
             queue: asyncio.Queue[RtpPacket] = asyncio.Queue()
@@ -315,6 +318,15 @@ class Browser:
         """Takes the answer; `is_connected` follows."""
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
+    def talk(self, label: str = "talk") -> Any:
+        """A data channel; before `offer`."""
+        return self.connection.createDataChannel(label)
+
+    def listens(self, kind: str) -> bool:
+        """Whether it takes media of a kind: some turns of the loop after it is connected."""
+        receivers = (one.receiver for one in self.connection.getTransceivers() if one.kind == kind)
+        return any(one in one.transport._rtp_router.receivers for one in receivers)
+
     async def wait_connected(self) -> None:
         await asyncio.wait_for(self.is_connected.wait(), WAIT_S)
 
@@ -324,10 +336,3 @@ class Browser:
             self.is_connected.set()
         elif state in ("closed", "failed"):
             self.is_closed.set()
-
-
-def free_udp_port() -> int:
-    """A port that is free now, for two sockets that need the same one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

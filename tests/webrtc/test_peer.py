@@ -10,7 +10,7 @@ import pytest
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.webrtc.srtp import Arena
 from tests.fakes import FakeClock
-from tests.webrtc.client import WAIT_S, Recorder, WireClient, listening
+from tests.webrtc.client import WAIT_S, Recorder, WireClient, listening, until
 
 RTCP = struct.pack("!BBHI", 0x80, 201, 1, 5)
 
@@ -118,8 +118,7 @@ async def test_a_handshake_that_begins_before_the_description_is_repeated_and_su
         await client.open_udp(mux.port)
         await client.check(peer)
         shaking = asyncio.create_task(client.shake_hands(peer))
-        while not mux.stats.early:
-            await asyncio.sleep(0)
+        await until(lambda: mux.stats.early)
         client.describe_to(peer)
         await shaking
         await wait(recorder.is_connected)
@@ -138,8 +137,7 @@ async def test_a_peer_moves_to_another_address_by_nominating_it():
         # Media from an address without a check is nobody's.
         unknown = mux.stats.unknown
         await client.send_media(rtp(1))
-        while mux.stats.unknown == unknown:
-            await asyncio.sleep(0)
+        await until(lambda: mux.stats.unknown > unknown)
         await client.check(peer)
         await exchange_media_from(client, recorder, peer, 2)
         await client.open_tcp(mux.port)
@@ -283,6 +281,7 @@ async def test_closing_says_goodbye_frees_everything_and_tells_the_handler_once(
         assert recorder.reasons == ["kicked"]
         assert mux.peers == 0
         assert not peer.send_rtp(rtp(1))
+        assert task is not None
         await asyncio.wait([task])
         assert client.dtls.state == "closed"
         del peer
@@ -320,8 +319,7 @@ async def test_a_peer_whose_connection_broke_has_10_seconds_to_come_back():
         await client.connect(peer)
         await wait(recorder.is_connected)
         await client.open_tcp(mux.port)
-        while peer.pair is not None:
-            await asyncio.sleep(0)
+        await until(lambda: peer.pair is None)
         clock.advance(s=9)
         mux.tick(clock.monotonic_ns())
         await client.check(peer)
@@ -329,8 +327,7 @@ async def test_a_peer_whose_connection_broke_has_10_seconds_to_come_back():
         mux.tick(clock.monotonic_ns())
         assert peer.connected
         client.vanish()
-        while peer.pair is not None:
-            await asyncio.sleep(0)
+        await until(lambda: peer.pair is None)
         clock.advance(s=10)
         mux.tick(clock.monotonic_ns())
         assert recorder.reasons == ["the connection broke, and the peer did not come back"]
