@@ -6,6 +6,7 @@ from typing import Final
 from streamserver.control.models import Health, Severity
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.media.track import Kind
+from streamserver.outputs.webrtc.playable import why_unplayable
 
 __all__ = ["KNOWN_NOTES", "health", "note_code"]
 
@@ -101,6 +102,12 @@ def _keyframes(stream: Stream, now_ns: int) -> Iterator[Health]:
         )
 
 
+def _webrtc(stream: Stream, now_ns: int) -> Iterator[Health]:
+    reason = why_unplayable(stream.tracks, stream.packets)
+    if reason is not None:
+        yield Health(code="webrtc_unplayable", severity=Severity.INFO, message=reason)
+
+
 def _notes(stream: Stream, now_ns: int) -> Iterator[Health]:
     for name, times in list(stream.health_notes.items())[:_MAX_NOTES]:
         severity, sentence = _describe(name)
@@ -123,6 +130,7 @@ def _describe(name: str) -> tuple[Severity, str]:
 _RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (
     _no_media,
     _keyframes,
+    _webrtc,
     _notes,
 )
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from streamserver.control.health import KNOWN_NOTES, health
 from streamserver.control.models import Severity
 from streamserver.hub.stream import LogBounds
@@ -119,3 +121,14 @@ async def test_the_worst_finding_comes_first():
     publication.world.clock.now_ns += 3 * SECOND_NS
     severities = [one.severity for one in health(stream, publication.world.clock.now_ns)]
     assert severities == [Severity.ERROR, Severity.WARNING, Severity.INFO]
+
+
+async def test_pictures_that_no_browser_plays_over_webrtc_are_told_of():
+    publication = await World().publish()
+    publication.run(1)
+    stream = publication.lease.stream
+    stream.tracks = tuple(replace(track, chroma_format="4:2:2") for track in stream.tracks)
+    [finding] = health(stream, publication.world.clock.now_ns)
+    assert (finding.code, finding.severity) == ("webrtc_unplayable", Severity.INFO)
+    assert "4:2:2" in finding.message
+    assert "Color Format: NV12" in finding.message

@@ -192,6 +192,12 @@ class RunningServer:
                 return None
             raise
 
+    def complaints(self, key: str) -> list[Any]:
+        """What the API finds wrong with a stream; B-frames, which most encoders make and only
+        WebRTC cannot play, are left out."""
+        health = self.stream(key)["health"]
+        return [one for one in health if one["code"] != "webrtc_unplayable"]
+
     def wait_live(self, key: str, timeout_s: float = 30) -> Any:
         """Waits until a stream is live and its playlist is there; returns the stream object."""
         deadline = time.monotonic() + timeout_s

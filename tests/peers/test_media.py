@@ -85,7 +85,7 @@ def unusual(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> 
         return {
             name: Played(
                 [next(reads), next(reads)],
-                server.stream(f"stamps/{name}")["health"],
+                server.complaints(f"stamps/{name}"),
                 discontinuities(server, f"stamps/{name}"),
             )
             for name in UNUSUAL
@@ -198,8 +198,8 @@ def test_players_follow_time_stamps_that_begin_again(server: RunningServer, tmp_
     command = publishers.librtmp(server.rtmp_url(key), "--restart")
     with publishers.publishing(command, tmp_path / "encoder.log"), reading(server, key) as across:
         wait_for_a_break(server, key)
-        until(lambda: server.stream(key)["health"], "a note about the jump")
-        assert [note["code"] for note in server.stream(key)["health"]] == ["timestamp_jump"]
+        until(lambda: server.complaints(key), "a note about the jump")
+        assert [note["code"] for note in server.complaints(key)] == ["timestamp_jump"]
     # The clip goes on where it began: no picture is lost.
     assert across.cmaf is not None
     assert across.cmaf.frames == pytest.approx(360, abs=6)
@@ -217,7 +217,7 @@ def test_players_follow_ffmpeg_that_loops_a_file(server: RunningServer, tmp_path
     with publishers.publishing(command, tmp_path / "encoder.log"):
         with reading(server, key) as across:
             pass
-        assert server.stream(key)["health"] == []
+        assert server.complaints(key) == []
     assert across.cmaf is not None
     assert across.cmaf.frames == pytest.approx(360, abs=6)
 

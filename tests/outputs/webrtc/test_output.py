@@ -108,7 +108,8 @@ def test_viewers_of_a_stream_share_a_fan_out_and_its_source() -> None:
 def test_the_last_viewer_that_leaves_gives_the_source_back() -> None:
     world = World()
     world.append(0, keyframe=True)
-    watched, told = Watched(world.stream), []
+    watched = Watched(world.stream)
+    told: list[str] = []
     viewer = world.output.watch(watched, FakePeer(), lines(), ended=told.append)
     world.output.tick(world.clock.now_ns)
     assert world.output.viewers == 1, "one that is not connected yet keeps its place"
