@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from streamserver.errors import LocalProtocolError
+from streamserver.hub.keyframes import KeyframeDemand
 from streamserver.hub.rates import RateMeter
 from streamserver.hub.sessions import Session
 from streamserver.log import Log
@@ -92,6 +93,9 @@ class Stream:
 
     timeline: Timeline = field(default_factory=Timeline)
     """Places the packets of one publisher after the other on the log's time line."""
+
+    keyframes: KeyframeDemand = field(default_factory=KeyframeDemand)
+    """How often readers need a keyframe; a publisher that makes them on request listens."""
 
     publisher: Session | None = None
     """Who appends now; None while interrupted."""

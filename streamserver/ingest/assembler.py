@@ -53,6 +53,10 @@ class Frame(NamedTuple):
     received_ns: int
     """Monotonic time of arrival."""
 
+    rest: int | None = None
+    """Ticks of the track to add to ``timestamp_ms``, less than a millisecond, for protocols with a
+    finer clock; None for those that count milliseconds."""
+
 
 @dataclass(slots=True)
 class IngestCounters:
@@ -87,7 +91,7 @@ class _Placed(NamedTuple):
 class _Input:
     """One kind of track: what was announced last, and the track that packets get."""
 
-    __slots__ = ("announced", "codec", "config", "reader", "track")
+    __slots__ = ("announced", "codec", "config", "newest_dts", "reader", "track")
 
     def __init__(self) -> None:
         self.codec: Codec | None = None
@@ -95,6 +99,12 @@ class _Input:
         self.reader: UnitReader | None = None
         self.announced: Track | None = None
         self.track: Track | None = None
+        self.newest_dts = 0
+
+    def exact(self, dts: int, rest: int) -> int:
+        """Adds what milliseconds do not tell; time that the time line held back stays in order."""
+        self.newest_dts = max(self.newest_dts, dts + rest)
+        return self.newest_dts
 
     def announce(self, codec: Codec, config: bytes) -> None:
         """Notes a config from the protocol; the same one again changes nothing.
@@ -144,6 +154,16 @@ class Assembler:
     def is_live(self) -> bool:
         """Whether packets are being appended."""
         return self._live
+
+    @property
+    def needs_keyframe(self) -> bool:
+        """Whether nothing, or not every track, can go on before the next keyframe."""
+        video, audio = self._inputs[Kind.VIDEO], self._inputs[Kind.AUDIO]
+        if video.reader is None:
+            return False
+        if not self._live:
+            return self._held_keyframe() is None
+        return video.track is None or (audio.announced is not None and audio.track is None)
 
     def expect(self, kinds: Iterable[Kind]) -> None:
         """What the publisher's metadata announces; without a word, both kinds are expected."""
@@ -215,9 +235,14 @@ class Assembler:
             return
         if is_video:
             dts = time_ms * _TICKS_PER_MS
+            if frame.rest is not None:
+                dts = source.exact(dts, frame.rest)
             pts = dts + frame.composition_ms * _TICKS_PER_MS
         else:
-            pts = dts = ms_to_ticks(time_ms, track.clock_rate)
+            dts = ms_to_ticks(time_ms, track.clock_rate)
+            if frame.rest is not None:
+                dts = source.exact(dts, frame.rest)
+            pts = dts
         self.counters.frames += 1
         self.lease.append(
             Packet(track, pts, dts, unit.duration, unit.keyframe, unit.data, frame.received_ns)

@@ -62,6 +62,10 @@ class RtpPacket(NamedTuple):
     """Bytes of padding that were taken off, their count included."""
 
 
+_new: Final = tuple.__new__
+"""Makes a named tuple in half the time."""
+
+
 def parse_packet(data: bytes) -> RtpPacket:
     """Takes a packet apart. Raises `RemoteProtocolError` where a length in it is a lie."""
     size = len(data)
@@ -98,9 +102,12 @@ def parse_packet(data: bytes) -> RtpPacket:
         end -= padding
         if not padding or end < start:
             raise RemoteProtocolError("the RTP packet has more padding than payload")
-    return RtpPacket(
-        second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[start:end],
-        extensions, csrcs, padding,
+    return _new(
+        RtpPacket,
+        (
+            second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[start:end],
+            extensions, csrcs, padding,
+        ),
     )  # fmt: skip
 
 

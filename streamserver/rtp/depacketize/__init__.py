@@ -1,0 +1,1 @@
+"""From payloads of RTP packets back to frames, one module for each codec."""
