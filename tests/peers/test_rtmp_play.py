@@ -5,6 +5,8 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +18,9 @@ import av
 import pytest
 
 from tests.peers.browser import chromium, wait_until
+from tests.peers.clock_publisher import CLOCK
 from tests.peers.ffmpeg import FfmpegPublisher, Player, require
-from tests.peers.players import MpvPlayer
+from tests.peers.players import MpvPlayer, vlc
 from tests.peers.server import RunningServer
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
@@ -107,6 +110,31 @@ def test_mpv_goes_on_in_real_time(server: RunningServer, tmp_path: Path, form: s
         assert abs(last - first - elapsed) < 1
         assert player.output() == ""
     wait_no_viewers(server)
+
+
+@pytest.mark.parametrize("form", ["rtmp", "flv"])
+def test_vlc_shows_pictures_that_are_young(server: RunningServer, form: str) -> None:
+    """It buffers a second, and begins up to a group of pictures (two seconds) back."""
+    key = "live/clock"
+    url = {"rtmp": server.rtmp_url(key), "flv": f"{server.base_url}/flv/{key}"}[form]
+    # Not a directory of pytest's: VLC runs as another user, who may not enter those.
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        command = [sys.executable, "-m", "tests.peers.clock_publisher", server.rtmp_url(key)]
+        with Player(command, directory / "publisher.log"):
+            server.wait_live(key)
+            with vlc(url, directory) as player:
+                frames = directory / "vlc"
+                wait_until(lambda: len(list(frames.iterdir())), lambda n: n >= 12, 30, "pictures")
+                ages = []
+                for _ in range(6):
+                    ages.append(player.glass(CLOCK))
+                    time.sleep(0.5)
+                assert player.running
+    seen = [age for age in ages if age is not None]
+    assert len(seen) > 3, ages
+    assert max(seen) < 5, ages
 
 
 def test_gstreamer_rtmp2src_decodes(server: RunningServer, tmp_path: Path) -> None:
