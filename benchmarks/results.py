@@ -27,8 +27,9 @@ class Row:
     reference: str
     """What it is compared with."""
 
-    budget: float
-    """The largest ratio of ours to the reference's that the design allows."""
+    budget: float | None
+    """The largest ratio of ours to the reference's that the design allows; None: it says nothing.
+    """
 
     ours: list[float] = field(default_factory=list)
     """Our figures, one for each round."""
@@ -55,7 +56,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """How it stands to the budget."""
-        if self.ratio is None:
+        if self.ratio is None or self.budget is None:
             return "-"
         return "met" if self.ratio <= self.budget else "MISSED"
 
@@ -78,7 +79,7 @@ def as_table(rows: Sequence[Row]) -> str:
         lines.append(
             (
                 f"{row.case}: {row.load}", row.unit, _spread(row.ours), _spread(row.theirs), name,
-                _spread(row.ratios), f"{row.budget:g}", row.verdict,
+                _spread(row.ratios), "-" if row.budget is None else f"{row.budget:g}", row.verdict,
             )
         )  # fmt: skip
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from benchmarks import node_media_server as nms
+
 __all__ = [
     "RTMP_MODULE",
     "Running",
     "fetch",
     "nginx",
+    "node_media_server",
     "streamserver",
     "why_no_nginx",
     "why_no_nginx_rtmp",
@@ -149,6 +152,18 @@ def nginx(root: Path, *, rtmp: bool = False) -> Iterator[Running]:
         yield running
 
 
+@contextlib.contextmanager
+def node_media_server(root: Path) -> Iterator[Running]:
+    """node-media-server from the npm registry, with its own settings."""
+    rtmp_port, http_port = _free_ports(2)
+    process = nms.start(root, rtmp_port, http_port)
+    running = Running(process.pid, rtmp_port, http_port, root)
+    with _stopped_at_the_end(process):
+        # It answers nothing over HTTP to who has no account.
+        _wait(process, rtmp_port, root / "log")
+        yield running
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -157,11 +172,15 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _wait(process: subprocess.Popen[Any], url: str, log: Path) -> None:
+def _wait(process: subprocess.Popen[Any], ready: str | int, log: Path) -> None:
+    """Until a URL answers or a port takes connections."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):
-            fetch(url)
+            if isinstance(ready, str):
+                fetch(ready)
+            else:
+                socket.create_connection(("127.0.0.1", ready), timeout=1).close()
             return
         time.sleep(0.05)
     said = log.read_text(errors="replace")[-2000:] if log.exists() else ""

@@ -1,0 +1,56 @@
+"""node-media-server (npm), for comparison and as a far side of destinations.
+
+It is kept in a directory of its own below ``/tmp``, never in the repository.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+__all__ = ["start", "why_missing"]
+
+_VERSION: Final = "4.4.3"
+_HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", "/tmp")) / "streamserver-peers" / "nms"
+_PROGRAM: Final = _HOME / "node_modules/node-media-server/bin/app.js"
+_INSTALL_S: Final = 180
+
+
+def why_missing() -> str:
+    """Installs it where it is not there; what is in the way, empty when nothing is."""
+    if shutil.which("node") is None:
+        return "node not installed"
+    if _PROGRAM.exists():
+        return ""
+    if shutil.which("npm") is None:
+        return "npm not installed, and node-media-server is not here"
+    _HOME.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(
+        [*command, f"node-media-server@{_VERSION}", "--prefix", str(_HOME)],
+        check=False, capture_output=True, text=True, timeout=_INSTALL_S,
+    )  # fmt: skip
+    return "" if _PROGRAM.exists() else f"npm cannot install it: {done.stderr.strip()[-200:]}"
+
+
+def start(root: Path, rtmp_port: int, http_port: int) -> "subprocess.Popen[bytes]":
+    """A process on loopback; it writes to ``log`` in its directory."""
+    root.mkdir(parents=True, exist_ok=True)
+    config = {
+        "bind": "127.0.0.1",
+        "notify": {"url": ""},
+        "store": {"path": str(root / "data"), "maxHistory": 100},
+        "auth": {"play": False, "publish": False, "secret": "not-used"},
+        "rtmp": {"port": rtmp_port},
+        "http": {"port": http_port},
+        "record": {"auto": False, "path": str(root / "record")},
+    }
+    path = root / "config.json"
+    path.write_text(json.dumps(config))
+    with (root / "log").open("wb") as log:
+        return subprocess.Popen(
+            ["node", str(_PROGRAM), "-c", str(path), "--no-admin"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root,
+        )  # fmt: skip
