@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import clip, fanout, hls, http_objects, ingest
+from benchmarks import clip, destinations, fanout, hls, http_objects, ingest
 from benchmarks.results import Row, as_json, as_table
 
 _CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "ingest": ingest.run,
     "fanout": fanout.run,
+    "destinations": destinations.run,
     "hls": hls.run,
     "http": http_objects.run,
 }

@@ -16,6 +16,7 @@ from benchmarks import node_media_server as nms
 
 __all__ = [
     "RTMP_MODULE",
+    "TOKEN",
     "Running",
     "fetch",
     "nginx",
@@ -27,7 +28,7 @@ __all__ = [
 
 RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
 _START_S = 30
-_TOKEN = "benchmark-token-0123456789"
+TOKEN = "benchmark-token-0123456789"
 
 _NGINX_CONF = """
 {load} user root; worker_processes 1; daemon off; pid {root}/nginx.pid;
@@ -76,7 +77,7 @@ class Running:
 
 def fetch(url: str) -> bytes:
     """The body of an answer, as the operator of our server."""
-    with urlopen(Request(url, headers={"Authorization": f"Bearer {_TOKEN}"}), timeout=20) as answer:
+    with urlopen(Request(url, headers={"Authorization": f"Bearer {TOKEN}"}), timeout=20) as answer:
         body: bytes = answer.read()
         return body
 
@@ -106,7 +107,7 @@ def streamserver(root: Path, *settings: str) -> Iterator[Running]:
         "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1",
         f"storage.path={root / 'state'}",
-        f"auth.api_token={_TOKEN}",
+        f"auth.api_token={TOKEN}",
         # All viewers of a benchmark come from one address.
         "limits.hls_sessions_per_address=5000",
         "limits.connections_per_address=10000",

@@ -1,9 +1,10 @@
 """The transport half of a connection, the same for server and client: handshake, chunks,
 control messages, acknowledgements. Bytes in, messages out; messages in, bytes out."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MessageLimits
+from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MediaItem, MessageLimits
 from streamserver.rtmp.events import BufferLengthSet, Event, PeerAcked
 from streamserver.rtmp.handshake import ClientHandshake, ServerHandshake
 from streamserver.rtmp.message import (
@@ -135,10 +136,10 @@ class Channel:
         self._out.append(self._encoder.encode(message, csid, full=full))
 
     def send_media(
-        self, type_id: int, timestamp: int, stream_id: int, body: bytes, csid: int
+        self, stream_id: int, csids: Mapping[int, int], items: Iterable[MediaItem]
     ) -> None:
-        """Queues an audio or video message, with the shortest header. The body is not copied."""
-        self._encoder.add(self._out, type_id, timestamp, stream_id, body, csid)
+        """Queues audio and video messages, with the shortest headers. Bodies are not copied."""
+        self._encoder.add(self._out, stream_id, csids, items)
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""

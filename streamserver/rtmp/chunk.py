@@ -4,8 +4,9 @@ Reading is tolerant where real encoders differ from the text and each tolerance 
 Chunks of one message that arrived together are undone by slices, however small they are.
 """
 
+from collections.abc import Iterable, Mapping
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.message import (
@@ -29,8 +30,12 @@ __all__ = [
     "MAX_CHUNK_STREAMS",
     "ChunkDecoder",
     "ChunkEncoder",
+    "MediaItem",
     "MessageLimits",
 ]
+
+MediaItem: TypeAlias = tuple[int, int, bytes]
+"""An audio or video message of one stream: its type, its time modulo 2^32, and its body."""
 
 DEFAULT_CHUNK_SIZE: Final = 128
 """Chunk size in both directions until SetChunkSize says otherwise (5.4.1)."""
@@ -429,26 +434,30 @@ class ChunkEncoder:
         return chunks
 
     def add(
-        self, out: list[bytes], type_id: int, timestamp: int, stream_id: int, body: bytes, csid: int
+        self, out: list[bytes], stream_id: int, csids: Mapping[int, int], items: Iterable[MediaItem]
     ) -> None:
-        """Appends to a list what ``encode(..., full=False)`` answers, in pieces.
+        """Appends to a list what ``encode(..., full=False)`` answers for each item, in pieces.
 
-        The common case, one chunk with a short header, copies nothing: what goes to many far
-        sides is joined once for each.
+        ``csids`` tells the chunk stream of each message type. The common case, one chunk with a
+        short header, copies nothing: what goes to many far sides is joined once for each. A run
+        in one call, for a call costs as much as a header.
         """
-        last = self._last.get(csid)
-        size = len(body)
-        if last is not None and last[1] == stream_id and last[2] == type_id:
-            delta = (timestamp - last[0]) & _MASK
-            if delta < _EXTENDED and size <= self._chunk_size:
-                self._last[csid] = (timestamp, stream_id, type_id, size)
-                if size == last[3]:
-                    out.append(_PACK_U32((0x80 | csid) << 24 | delta))
-                else:
-                    out.append(_PACK_TWO_U32((0x40 | csid) << 24 | delta, size << 8 | type_id))
-                out.append(body)
-                return
-        out.append(self.encode(Message(type_id, timestamp, stream_id, body), csid, full=False))
+        known, most, append = self._last, self._chunk_size, out.append
+        for type_id, timestamp, body in items:
+            csid, size = csids[type_id], len(body)
+            last = known.get(csid)
+            if last is not None and last[1] == stream_id and last[2] == type_id and size <= most:
+                delta = (timestamp - last[0]) & _MASK
+                if delta < _EXTENDED:
+                    known[csid] = (timestamp, stream_id, type_id, size)
+                    if size == last[3]:
+                        append(_PACK_U32((0x80 | csid) << 24 | delta))
+                    else:
+                        append(_PACK_TWO_U32((0x40 | csid) << 24 | delta, size << 8 | type_id))
+                    append(body)
+                    continue
+            message = Message(type_id, timestamp, stream_id, body)
+            append(self.encode(message, csid, full=False))
 
     def _header(self, message: Message, csid: int, full: bool) -> tuple[bytes, bytes]:
         """The first header with the extended timestamp, and that again for the type 3 ones."""

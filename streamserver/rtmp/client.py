@@ -17,12 +17,13 @@
 The same halves as the server's: `Channel` below, events above. No IO, no clock, no name lookup.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.channel import CSID_COMMAND, CSID_STREAM, Channel, RateLimit
+from streamserver.rtmp.chunk import MediaItem
 from streamserver.rtmp.client_calls import (
     CONNECT_ID,
     CREATE_STREAM_ID,
@@ -87,8 +88,9 @@ _PLAY_ENDS: Final = frozenset(
     {"NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete"}
 )
 _RECONNECT: Final = "NetConnection.Connect.ReconnectRequest"
-_CSID_AUDIO: Final = 4
-_CSID_VIDEO: Final = 6
+_CSIDS: Final = {AUDIO: 4, VIDEO: 6}
+"""Chunk streams of media, by message type."""
+
 _MASK: Final = 0xFFFFFFFF
 _SECOND: Final = 1_000_000_000
 
@@ -226,13 +228,15 @@ class ClientSession:
         back is written as an absolute time. False when the connection ended meanwhile.
         Raises `LocalProtocolError` before `PublishAccepted`.
         """
+        type_id = VIDEO if kind == "video" else AUDIO
+        return self.send_run([(type_id, timestamp_ms & _MASK, body)])
+
+    def send_run(self, items: Iterable[MediaItem]) -> bool:
+        """Queues several messages at once: of each its type (8 or 9), its time modulo 2^32, and
+        its body. Otherwise as `send_media`."""
         if not self._sending and not self._may_send():
             return False
-        time, stream_id = timestamp_ms & _MASK, self._stream_id
-        if kind == "video":
-            self._channel.send_media(VIDEO, time, stream_id, body, _CSID_VIDEO)
-        else:
-            self._channel.send_media(AUDIO, time, stream_id, body, _CSID_AUDIO)
+        self._channel.send_media(self._stream_id, _CSIDS, items)
         return True
 
     def send_metadata(self, values: Mapping[str, AmfValue]) -> bool:

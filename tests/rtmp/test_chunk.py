@@ -437,7 +437,7 @@ def test_what_is_added_in_pieces_is_what_is_encoded(messages, chunk_size):
     pieces: list[bytes] = []
     encoded = b""
     for type_id, csid, time, stream_id, length in messages:
-        one.add(pieces, type_id, time, stream_id, body_of(length), csid)
+        one.add(pieces, stream_id, {type_id: csid}, [(type_id, time, body_of(length))])
         encoded += other.encode(
             Message(type_id, time, stream_id, body_of(length)), csid, full=False
         )

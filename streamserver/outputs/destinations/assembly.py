@@ -28,6 +28,7 @@ def body_holder(feeds: FeedPool, driver: Driver, bounds: LogBounds) -> HoldBodie
             stream.packets,
             ("body", dialect),
             lambda: BodyFeed(stream.packets, stream.tracks_of, dialect, bounds, driver.schedule),
+            push=False,
         )
 
     return hold

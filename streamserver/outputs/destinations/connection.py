@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Final, cast
 
 from streamserver.clock import Clock
@@ -26,6 +27,8 @@ class FarConnection(asyncio.Protocol):
         """Why it ended, where its end was an error."""
         self.lost_in = ""
         """What the far side owed us when it closed the connection; empty when it was live."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when the transport takes more again."""
         self._max_unsent_bytes = max_unsent_bytes
         self._settings = settings
         self._clock = clock
@@ -75,7 +78,7 @@ class FarConnection(asyncio.Protocol):
         except RemoteProtocolError as error:
             self.fault = error
         self.flush()
-        self._stir()
+        self.stir()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
@@ -85,19 +88,19 @@ class FarConnection(asyncio.Protocol):
             if state is not ClientState.LIVE and state not in ENDED:
                 self.lost_in = state.value
             self._session.connection_lost()
-        self._stir()
+        self.stir()
 
     def resume_writing(self) -> None:
         """There is room again."""
-        self._stir()
+        if self.on_room is not None:
+            self.on_room()
 
     # ---- the attempt ------------------------------------------------------------------------
 
     async def stirred(self, within_s: float) -> None:
         """Waits until something came, or for some time.
 
-        A bare future and a timer: an event within a timeout costs three times as much, and each
-        destination waits several times a second.
+        A bare future and a timer: an event within a timeout costs three times as much.
         """
         if not self._stirred:
             loop = asyncio.get_running_loop()
@@ -110,7 +113,8 @@ class FarConnection(asyncio.Protocol):
                 self._waiter = None
         self._stirred = False
 
-    def _stir(self) -> None:
+    def stir(self) -> None:
+        """Ends a wait, or the next one."""
         self._stirred = True
         self._wake()
 

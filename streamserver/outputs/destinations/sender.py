@@ -1,24 +1,26 @@
 """From the bodies that a stream's destinations share to the messages of one connection."""
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from streamserver.feeds.body import Body, Header
 from streamserver.hub.readers import Reader
 from streamserver.log import Log
 from streamserver.media import flv_writer
-from streamserver.rtmp.events import MediaKind
+from streamserver.rtmp.chunk import MediaItem
 from streamserver.rtmp.message import AUDIO, VIDEO
 
 __all__ = ["Publishes", "Sender"]
 
-_KINDS: Final[dict[int, MediaKind]] = {AUDIO: "audio", VIDEO: "video"}
+_MEDIA: Final = frozenset({AUDIO, VIDEO})
+_MASK: Final = 0xFFFFFFFF
 
 
 class Publishes(Protocol):
     """A client session that the far side lets publish."""
 
-    def send_media(self, kind: MediaKind, timestamp_ms: int, body: bytes) -> bool:
-        """See `ClientSession.send_media`."""
+    def send_run(self, items: Iterable[MediaItem]) -> bool:
+        """See `ClientSession.send_run`."""
 
     def send_metadata(self, values: dict[str, float | str | bool]) -> bool:
         """See `ClientSession.send_metadata`."""
@@ -66,34 +68,44 @@ class Sender:
         """Whether the log is over and everything of it was sent."""
         return self._log.closed is not None and self._reader.position >= self._log.end
 
+    @property
+    def behind(self) -> bool:
+        """Whether something is there that has not been sent."""
+        return self._reader.position < self._log.end
+
     def pump(self, room_bytes: int) -> bool:
         """Hands what is there to the session while there is room; whether anything was."""
         items = self._reader.read(room_bytes=room_bytes)
         self._account()
-        for item in items:
-            self._send(item)
-        return bool(items)
-
-    def _send(self, item: Body) -> None:
-        time_ms = item.time_ms
+        if not items:
+            return False
         if self._origin_ms is None:
-            self._origin_ms = time_ms
-        # Sound may be a little older than the keyframe that it comes after.
-        timestamp = max(0, time_ms - self._origin_ms)
-        if item.header is not self._header:
-            self._send_header(item.header, timestamp)
-        if item.is_media:
-            self._session.send_media(_KINDS[item.kind], timestamp, item.data)
-            self._sent_ms = max(self._sent_ms, time_ms)
+            self._origin_ms = items[0].time_ms
+        run: list[MediaItem] = []
+        origin_ms, sent_ms = self._origin_ms, self._sent_ms
+        for item in items:
+            time_ms = item.time_ms
+            # Sound may be a little older than the keyframe that it comes after.
+            timestamp = (time_ms - origin_ms) & _MASK if time_ms > origin_ms else 0
+            if item.header is not self._header:
+                self._session.send_run(run)
+                run = []
+                self._send_header(item.header, timestamp)
+            if item.is_media:
+                run.append((item.kind, timestamp, item.data))
+                if time_ms > sent_ms:
+                    sent_ms = time_ms
+        self._session.send_run(run)
+        self._sent_ms = sent_ms
+        return True
 
     def _send_header(self, header: Header, timestamp: int) -> None:
         before, self._header = self._header, header
         if before is not None and before.bodies == header.bodies:
             return
         self._session.send_metadata(flv_writer.metadata(header.tracks))
-        for kind, data in header.bodies:
-            if kind in _KINDS:
-                self._session.send_media(_KINDS[kind], timestamp, data)
+        bodies = [(kind, timestamp, data) for kind, data in header.bodies if kind in _MEDIA]
+        self._session.send_run(bodies)
 
     def _account(self) -> None:
         reader = self._reader

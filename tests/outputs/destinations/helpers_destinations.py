@@ -34,7 +34,12 @@ from tests.fakes import session
 KEY = StreamKey("live", "show")
 MS = 1_000_000
 
-HASTY = PushSettings(stall_after_ns=300 * MS, give_up_after_ns=400 * MS, drain_ns=500 * MS)
+HASTY = PushSettings(
+    stall_after_ns=300 * MS,
+    give_up_after_ns=400 * MS,
+    look_every_ns=100 * MS,
+    drain_ns=500 * MS,
+)
 
 
 @cache

@@ -7,7 +7,7 @@ from streamserver.log import Log
 from streamserver.media.flv_writer import Dialect
 from streamserver.media.track import Codec
 from streamserver.outputs.destinations.failures import ErrorClass, FarSideError
-from streamserver.outputs.destinations.push import choose_dialect
+from streamserver.outputs.destinations.sending import choose_dialect
 from streamserver.outputs.destinations.sender import Sender
 from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
 from streamserver.rtmp.message import AUDIO, VIDEO, Message
@@ -65,10 +65,10 @@ class Wire:
     def send_metadata(self, values):
         return True
 
-    def send_media(self, kind, timestamp_ms, body):
-        type_id, csid = (VIDEO, 6) if kind == "video" else (AUDIO, 4)
-        message = Message(type_id, timestamp_ms & 0xFFFFFFFF, 1, body)
-        self._decoder.feed(self._encoder.encode(message, csid, full=False))
+    def send_run(self, items):
+        pieces: list[bytes] = []
+        self._encoder.add(pieces, 1, {AUDIO: 4, VIDEO: 6}, items)
+        self._decoder.feed(b"".join(pieces))
         self.read += self._decoder.messages()
         return True
 

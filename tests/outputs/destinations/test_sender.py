@@ -21,8 +21,9 @@ class Session:
     def __init__(self) -> None:
         self.sent: list[tuple[str, int, bytes]] = []
 
-    def send_media(self, kind, timestamp_ms, body):
-        self.sent.append((kind, timestamp_ms, body))
+    def send_run(self, items):
+        kinds = {VIDEO: "video", AUDIO: "audio"}
+        self.sent += [(kinds[kind], time_ms, body) for kind, time_ms, body in items]
         return True
 
     def send_metadata(self, values):

@@ -1,0 +1,55 @@
+import asyncio
+from collections.abc import Callable
+
+from streamserver.outputs.destinations.rounds import Rounds, join_ms
+
+
+def test_rounds_grow_with_their_members_to_a_tenth_of_a_second():
+    assert join_ms(1) == 24
+    assert [join_ms(count) for count in (20, 1000)] == [100, 100]
+
+
+async def test_every_member_is_called_again_and_again_until_it_leaves():
+    rounds, calls = Rounds(), {name: 0 for name in range(70)}
+    third = asyncio.Event()
+    members: list[Callable[[], None]] = []
+    for name in calls:
+
+        def member(name=name):
+            calls[name] += 1
+            if calls[name] == 3:
+                rounds.leave(members[name])
+                if not len(rounds):
+                    third.set()
+
+        members.append(member)
+        rounds.join(member)
+    async with asyncio.timeout(5):
+        await third.wait()
+    assert set(calls.values()) == {3}
+
+
+async def test_who_leaves_in_a_round_is_not_called_in_it_any_more():
+    rounds, called = Rounds(), []
+    done = asyncio.Event()
+
+    def first():
+        called.append("first")
+        rounds.leave(second)
+        rounds.leave(first)
+        done.set()
+
+    def second():
+        called.append("second")
+
+    rounds.join(first)
+    rounds.join(second)
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert called == ["first"]
+    again = asyncio.Event()
+    rounds.join(again.set)
+    async with asyncio.timeout(5):
+        await again.wait()
+    rounds.leave(again.set)
+    assert len(rounds) == 0
