@@ -10,7 +10,7 @@ def test_rounds_grow_with_their_members_to_a_tenth_of_a_second():
 
 
 async def test_every_member_is_called_again_and_again_until_it_leaves():
-    rounds, calls = Rounds(), {name: 0 for name in range(70)}
+    rounds, calls = Rounds(), dict.fromkeys(range(70), 0)
     third = asyncio.Event()
     members: list[Callable[[], None]] = []
     for name in calls:
