@@ -12,6 +12,7 @@ from streamserver.control.models import (
     DestinationError,
     DestinationPage,
     Health,
+    Link,
     Listener,
     NewDestination,
     Publisher,
@@ -74,6 +75,7 @@ _STREAM: Final = StreamInfo(
         protocol="rtmp",
         remote_ip="192.0.2.7",
         user_agent="FMLE/3.0 (compatible; FMSc/1.0)",
+        link=None,
     ),
     tracks=[
         TrackInfo(
@@ -101,21 +103,26 @@ _STREAM: Final = StreamInfo(
     record=False,
     metadata={},
     urls=StreamUrls(
-        hls="hls/live/demo/index.m3u8", flv="flv/live/demo", rtmp=None, play="play/live/demo"
+        hls="hls/live/demo/index.m3u8", whep="whep/live/demo", flv="flv/live/demo", rtmp=None,
+        play="play/live/demo",
     ),
 )  # fmt: skip
 
 _VIEWER: Final = Viewer(
     id="v-0b6ad2c4f1",
-    protocol="hls",
+    protocol="whep",
     remote_ip="198.51.100.23",
     user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/150",
     joined_at="2026-11-20T10:59:31.004Z",
     bytes_sent=21_004_882,
     bit_rate=2_660_112,
-    lag_ms=412,
+    lag_ms=0,
     dropped_frames=0,
-)
+    link=Link(
+        protocol="udp", local="203.0.113.7:8189", remote="198.51.100.23:51044", rtt_ms=31.0,
+        jitter_ms=2.0, packets=20_114, lost=41, loss_percent=0.204, recovered=41, nacks=43, plis=1,
+    ),
+)  # fmt: skip
 
 _SESSION: Final = SessionInfo(
     id="p-5f0c7f7be1",
@@ -130,6 +137,7 @@ _SESSION: Final = SessionInfo(
     bit_rate=2_661_984,
     lag_ms=0,
     dropped_frames=0,
+    link=None,
 )
 
 _SERVER: Final = ServerInfo(

@@ -189,6 +189,7 @@ class Control:
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,
             rtmp_port=next((one.port for one in self._facts.listeners if one.name == "rtmp"), 0),
+            webrtc=any(one.name == "webrtc" for one in self._facts.listeners),
             destinations=self.destinations.of(stream.key),
         )
 

@@ -20,6 +20,7 @@ __all__ = [
     "DestinationError",
     "DestinationPage",
     "Health",
+    "Link",
     "Listener",
     "NewDestination",
     "Publisher",
@@ -74,6 +75,25 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     message: Annotated[str, _says("What it is and what to do, for people.")]
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """How a connection over WebRTC fares. Counts are since it began."""
+
+    protocol: Annotated[str, _says("What carries it: udp or tcp; empty before it is connected.")]
+    local: Annotated[str, _says("Our address and port.")]
+    remote: Annotated[str, _says("The client's address and port, as they are seen here.")]
+    rtt_ms: Annotated[float | None, _says("Round trip; null before it is known.")]
+    jitter_ms: Annotated[float, _says("Variation of the transit time of media.")]
+    packets: Annotated[Count, _says("Packets of media, to a viewer or from a publisher.")]
+    lost: Annotated[Count, _says("Of them, those that did not arrive at the first try.")]
+    loss_percent: Annotated[float, _says("The same in percent.")]
+    recovered: Annotated[Count, _says("Packets that were sent again.")]
+    nacks: Annotated[Count, _says("Packets that were asked for again.")]
+    plis: Annotated[Count, _says("Keyframes that were asked for.")]
+
+
+_LINK = _says("How its packets fare, over WebRTC; null for other protocols.")
+
+
 class Publisher(msgspec.Struct, frozen=True, kw_only=True):
     """Who sends a stream."""
 
@@ -81,6 +101,7 @@ class Publisher(msgspec.Struct, frozen=True, kw_only=True):
     protocol: Annotated[str, _says("rtmp, whip or internal.")]
     remote_ip: Annotated[str, _says("Address, as trusted proxies tell it.")]
     user_agent: Annotated[str, _says("What the encoder calls itself.")]
+    link: Annotated[Link | None, _LINK]
 
 
 class TrackInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +150,7 @@ class StreamUrls(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hls: Annotated[str, _says("HLS multivariant playlist.")]
+    whep: Annotated[str | None, _says("WebRTC by WHEP; null where it is switched off.")]
     flv: Annotated[str, _says("FLV over HTTP, and over WebSocket on upgrade.")]
     rtmp: Annotated[
         str | None, _says("RTMP; null without http.public_url, for it needs a host name.")
@@ -233,6 +255,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     bit_rate: Annotated[Count, _says("Bits per second over the last seconds.")]
     lag_ms: Annotated[Count, _says("How far it reads behind the newest packet.")]
     dropped_frames: Annotated[Count, _says("Frames that it lost because it lagged.")]
+    link: Annotated[Link | None, _LINK]
 
 
 class ViewerPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,6 +280,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     bit_rate: Annotated[Count, _says("Bits per second over the last seconds.")]
     lag_ms: Annotated[Count, _says("How far it reads behind the newest packet.")]
     dropped_frames: Annotated[Count, _says("Frames that it lost because it lagged.")]
+    link: Annotated[Link | None, _LINK]
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +293,7 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """One open port."""
 
-    name: Annotated[str, _says("http, https, rtmp or rtmps.")]
+    name: Annotated[str, _says("http, https, rtmp, rtmps or webrtc (UDP and TCP).")]
     host: Annotated[str, _says("Address; empty for all of them.")]
     port: Annotated[int, _says("Port.")]
     tls: Annotated[bool, _says("Whether it speaks TLS.")]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from streamserver.control.health import health
 from streamserver.control.models import (
     Destination,
+    Link,
     Publisher,
     SessionInfo,
     StreamInfo,
@@ -19,7 +20,7 @@ from streamserver.control.models import (
     ViewersByProtocol,
 )
 from streamserver.control.times import decimal, rfc3339, unix_ns_to_rfc3339
-from streamserver.hub.sessions import Protocol, Session, SessionTable
+from streamserver.hub.sessions import Action, Protocol, Session, SessionTable
 from streamserver.hub.stream import Stream
 from streamserver.media.track import Track
 from streamserver.names import StreamKey
@@ -39,12 +40,13 @@ def stream_info(
     now_ns: int,
     public_url: str,
     rtmp_port: int = 0,
+    webrtc: bool = False,
     destinations: Sequence[Destination] = (),
 ) -> StreamInfo:
     """A stream as of a monotonic time.
 
     ``began`` is when it did, in monotonic and Unix time; ``public_url`` and
-    ``rtmp_port`` as in `stream_urls`.
+    ``rtmp_port`` and ``webrtc`` as in `stream_urls`.
     """
     began_ns, began_wall_ns = began
     interval_ms = stream.keyframe_interval_ms
@@ -69,18 +71,22 @@ def stream_info(
         destinations=list(destinations),
         record=False,
         metadata={},
-        urls=stream_urls(stream.key, public_url, rtmp_port),
+        urls=stream_urls(stream.key, public_url, rtmp_port, webrtc=webrtc),
     )
 
 
-def stream_urls(key: StreamKey, public_url: str, rtmp_port: int = 0) -> StreamUrls:
+def stream_urls(
+    key: StreamKey, public_url: str, rtmp_port: int = 0, *, webrtc: bool = False
+) -> StreamUrls:
     """Where a stream can be watched: below ``public_url``, or relative to the server's root.
 
-    ``rtmp_port`` is the port of the RTMP listener, 0 without one.
+    ``rtmp_port`` is the port of the RTMP listener, 0 without one; ``webrtc`` whether there is one
+    for WebRTC.
     """
     root = f"{public_url.rstrip('/')}/" if public_url else ""
     return StreamUrls(
         hls=f"{root}hls/{key.app}/{key.name}/index.m3u8",
+        whep=f"{root}whep/{key.app}/{key.name}" if webrtc else None,
         flv=f"{root}flv/{key.app}/{key.name}",
         rtmp=_rtmp_url(key, public_url, rtmp_port),
         play=f"{root}play/{key.app}/{key.name}",
@@ -121,6 +127,7 @@ def viewer(session: Session) -> Viewer:
         bit_rate=session.bit_rate,
         lag_ms=session.lag_ms,
         dropped_frames=session.dropped_frames,
+        link=link(session),
     )
 
 
@@ -139,6 +146,29 @@ def session_info(session: Session) -> SessionInfo:
         bit_rate=session.bit_rate,
         lag_ms=session.lag_ms,
         dropped_frames=session.dropped_frames,
+        link=link(session),
+    )
+
+
+def link(session: Session) -> Link | None:
+    """How the packets of a session fare, where they can be lost."""
+    if session.link is None:
+        return None
+    facts = session.link()
+    arrived_or_lost = facts.packets if session.action is Action.PLAY else facts.packets + facts.lost
+    loss = Fraction(100 * facts.lost, arrived_or_lost) if arrived_or_lost else Fraction(0)
+    return Link(
+        protocol=facts.protocol,
+        local=facts.local,
+        remote=facts.remote,
+        rtt_ms=facts.rtt_ms,
+        jitter_ms=facts.jitter_ms,
+        packets=facts.packets,
+        lost=facts.lost,
+        loss_percent=min(100.0, decimal(loss)),
+        recovered=facts.recovered,
+        nacks=facts.nacks,
+        plis=facts.plis,
     )
 
 
@@ -150,6 +180,7 @@ def _publisher(session: Session | None) -> Publisher | None:
         protocol=session.protocol.value,
         remote_ip=session.remote_ip,
         user_agent=session.user_agent,
+        link=link(session),
     )
 
 

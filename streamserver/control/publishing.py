@@ -57,20 +57,15 @@ class Publishing:
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
         `StreamBusyError`, `LimitError`, `ShuttingDownError`.
         """
-        key = StreamKey(attempt.app, attempt.name)
-        if "@" in key.name:
-            raise InvalidNameError("names with @ are renditions, which only the server makes")
-        if self._apps and key.app not in self._apps:
-            raise InvalidNameError(
-                f"there is no app {key.app!r}; this server has {', '.join(self._apps)}"
-            )
-        session_id = secrets.token_urlsafe(12)
-        request = attempt.access_request(Action.PUBLISH, key, session_id)
-        admit(await self._decider.decide(request))
+        key, session_id = await self._admit(attempt)
         session = self._session(attempt, key, session_id)
         lease = await self._registry.claim(key, session)
         self._table.add(session)
         return Publication(lease, session, self._table)
+
+    async def check(self, attempt: Attempt) -> None:
+        """Raises `RefusedError` when such a publisher would not be let in."""
+        await self._admit(attempt)
 
     async def open_internal(self, key: StreamKey, close: Callable[[str], None]) -> Publication:
         """Lets a source of the server's own in, which nobody has to allow."""
@@ -87,6 +82,19 @@ class Publishing:
         lease = await self._registry.claim(key, session)
         self._table.add(session)
         return Publication(lease, session, self._table)
+
+    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str]:
+        key = StreamKey(attempt.app, attempt.name)
+        if "@" in key.name:
+            raise InvalidNameError("names with @ are renditions, which only the server makes")
+        if self._apps and key.app not in self._apps:
+            raise InvalidNameError(
+                f"there is no app {key.app!r}; this server has {', '.join(self._apps)}"
+            )
+        session_id = secrets.token_urlsafe(12)
+        request = attempt.access_request(Action.PUBLISH, key, session_id)
+        admit(await self._decider.decide(request))
+        return key, session_id
 
     def _session(self, attempt: Attempt, key: StreamKey, session_id: str) -> Session:
         wall_ns = self._clock.wall_ns()

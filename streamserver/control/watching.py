@@ -56,21 +56,29 @@ class Watching(StreamListener):
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
         `NotFoundError`, `ShuttingDownError`.
         """
-        key = StreamKey(attempt.app, attempt.name)
-        session_id = secrets.token_urlsafe(12)
-        request = attempt.access_request(Action.PLAY, key, session_id)
-        admit(await self._decider.decide(request))
+        key, session_id = await self._admit(attempt)
         stream = await self._find(key, wait_s)
         wall_ns = self._clock.wall_ns()
         session = attempt.session(sessions.Action.PLAY, key, session_id, wall_ns)
         self._table.add(session)
         return Watch(stream, session, self._table)
 
+    async def check(self, attempt: Attempt) -> None:
+        """Raises `RefusedError` when such a viewer would not be let in, live or not."""
+        await self._admit(attempt)
+
     def stream_started(self, stream: Stream) -> None:
         """Lets those in who waited for it."""
         for future in self._waiting.pop(stream.key, ()):
             if not future.done():
                 future.set_result(None)
+
+    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str]:
+        key = StreamKey(attempt.app, attempt.name)
+        session_id = secrets.token_urlsafe(12)
+        request = attempt.access_request(Action.PLAY, key, session_id)
+        admit(await self._decider.decide(request))
+        return key, session_id
 
     async def _find(self, key: StreamKey, wait_s: float) -> Stream:
         if self._registry.draining:

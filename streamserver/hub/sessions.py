@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from streamserver.names import StreamKey
 
-__all__ = ["Action", "Protocol", "Session", "SessionTable"]
+__all__ = ["Action", "Link", "Protocol", "Session", "SessionTable"]
 
 
 class Action(StrEnum):
@@ -26,6 +26,41 @@ class Protocol(StrEnum):
     WHEP = "whep"
     FLV = "flv"
     INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """How a connection that loses packets fares. Counts are since its beginning."""
+
+    protocol: str
+    """What carries it: ``udp`` or ``tcp``; empty before it is connected."""
+
+    local: str
+    """Our address and port."""
+
+    remote: str
+    """The client's address and port, as we see it."""
+
+    rtt_ms: float | None
+    """Round trip; None before it is known."""
+
+    jitter_ms: float
+    """Variation of the transit time of media."""
+
+    packets: int
+    """Packets of media, in the direction of the session."""
+
+    lost: int
+    """Of them, those that did not arrive at the first try."""
+
+    recovered: int
+    """Packets that were sent again."""
+
+    nacks: int
+    """Packets that were asked for again."""
+
+    plis: int
+    """Keyframes that were asked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +105,9 @@ class Session:
 
     bit_rate: int = 0
     """Bits per second over the last few seconds."""
+
+    link: Callable[[], Link] | None = None
+    """Tells how its packets fare, where they can be lost: WebRTC."""
 
 
 @dataclass(slots=True, eq=False)

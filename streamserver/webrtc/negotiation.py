@@ -17,10 +17,11 @@ __all__ = [
     "Agreement",
     "OfferError",
     "Remote",
-    "UnplayableError",
     "agree_to_play",
     "agree_to_publish",
+    "check_offer_to_play",
     "line_of",
+    "offered_codecs",
 ]
 
 TRANSPORT_CC_EXTENSION: Final = (
@@ -50,12 +51,6 @@ _RTCP_TYPES: Final = range(64, 96)
 
 class OfferError(RefusedError):
     """The offer can be read, but not be answered (RFC 9725, section 4.2)."""
-
-    http_status = 406
-
-
-class UnplayableError(RefusedError):
-    """The stream cannot be played over WebRTC, or not by this peer."""
 
     http_status = 406
 
@@ -107,6 +102,11 @@ class Agreement:
         """The lines, in the order of the sections."""
         return tuple(self.lines[index] for index in sorted(self.lines))
 
+    def restarted(self, ufrag: str, password: str) -> "Agreement":
+        """The same with the credentials of a restart; the old candidates go (RFC 8839, 4.4.1.1)."""
+        remote = replace(self.remote, ufrag=ufrag, password=password, candidates=())
+        return replace(self, remote=remote)
+
 
 def agree_to_publish(offer: Description, codecs: Sequence[Codec] = PUBLISH_CODECS) -> Agreement:
     """Takes one video and one audio of a publisher.
@@ -149,16 +149,10 @@ def agree_to_play(
     """Chooses where a viewer gets the tracks of a stream.
 
     ``codecs`` are those in which they can be sent; ``profile`` is the stream's H.264
-    ``profile-level-id``. Raises `OfferError` for an offer that asks for nothing, and
-    `UnplayableError` where the peer knows none of the codecs of a kind that it asks for.
+    ``profile-level-id``. Raises `OfferError` for an offer that asks for nothing, and where
+    the peer does not know the codec of the video that it asks for.
     """
-    wanted = [
-        (index, section)
-        for index, section in _bundled(offer)
-        if section.is_rtp and section.direction in ("sendrecv", "recvonly")
-    ]
-    if not wanted:
-        raise OfferError("the offer does not ask for audio or video")
+    wanted = check_offer_to_play(offer)
     lines: dict[int, MediaLine] = {}
     formats = {}
     for codec in codecs:
@@ -171,13 +165,38 @@ def agree_to_play(
                 break
         else:
             if of_kind and codec.kind is Kind.VIDEO:
-                raise UnplayableError(
+                raise OfferError(
                     f"the video is {_NAMES.get(codec, codec.value).upper()}, "
                     "which this player does not offer to receive"
                 )
     if not lines:
-        raise UnplayableError("the stream has nothing of what this player asks for")
+        raise OfferError("the stream has nothing of what this player asks for")
     return _agreement(offer, lines, formats, sending=True)
+
+
+def check_offer_to_play(offer: Description) -> list[tuple[int, Section]]:
+    """The sections in which a viewer wants media. Raises `OfferError` when there are none."""
+    wanted = [
+        (index, section)
+        for index, section in _bundled(offer)
+        if section.is_rtp and section.direction in ("sendrecv", "recvonly")
+    ]
+    if not wanted:
+        raise OfferError("the offer does not ask for audio or video")
+    _remote(next(_bundled(offer))[1])
+    return wanted
+
+
+def offered_codecs(offer: Description) -> frozenset[Codec]:
+    """The codecs that a viewer takes; every video codec where it asks for no video."""
+    wanted = check_offer_to_play(offer)
+    asks_video = any(section.kind == "video" for _, section in wanted)
+    return frozenset(
+        codec
+        for codec in _NAMES
+        if (codec.kind is Kind.VIDEO and not asks_video)
+        or any(_choose(section, codec, "") for _, section in wanted)
+    )
 
 
 def line_of(section: Section, codec: Codec, form: Format) -> MediaLine:

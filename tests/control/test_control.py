@@ -22,7 +22,7 @@ async def test_a_stream_is_shown_as_it_is():
     assert shown.started_at == "2023-11-14T22:13:20.123Z"
     assert shown.uptime_s == 5
     assert shown.publisher == Publisher(
-        id="publisher-demo", protocol="rtmp", remote_ip="192.0.2.7", user_agent="test/1"
+        id="publisher-demo", protocol="rtmp", remote_ip="192.0.2.7", user_agent="test/1", link=None
     )
     assert shown.keyframe_interval_s == 2.0
     assert shown.bit_rate == 80_000
