@@ -25,6 +25,7 @@ __all__ = [
     "LogConfig",
     "LogFormat",
     "LogLevel",
+    "OpusForm",
     "OutgoingConfig",
     "RtmpConfig",
     "ServerConfig",
@@ -68,6 +69,13 @@ class KeyAction(StrEnum):
     METRICS = "metrics"
 
 
+class OpusForm(StrEnum):
+    """What players of HLS, RTMP and FLV get of Opus."""
+
+    AAC = "aac"
+    KEEP = "keep"
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[server]``: the process as a whole."""
 
@@ -79,6 +87,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     drain_timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10
     """How long a stopping server waits for its viewers and publishers to leave."""
+
+    opus: OpusForm = OpusForm.AAC
+    """What becomes of Opus for HLS, RTMP, FLV and destinations: ``aac``, which every player and
+    platform takes, or ``keep``."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

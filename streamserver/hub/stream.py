@@ -12,10 +12,10 @@ from streamserver.hub.sessions import Session
 from streamserver.log import Log
 from streamserver.media.packet import Packet
 from streamserver.media.timeline import Timeline
-from streamserver.media.track import Kind, Track
+from streamserver.media.track import Codec, Kind, Track
 from streamserver.names import StreamKey
 
-__all__ = ["LogBounds", "Schedule", "Stream", "StreamState", "TrackStats"]
+__all__ = ["LogBounds", "RenditionStats", "Schedule", "Stream", "StreamState", "TrackStats"]
 
 Schedule = Callable[[Callable[[], None]], None]
 """Calls a function once, at the end of this turn of the loop."""
@@ -70,6 +70,47 @@ class TrackStats:
 
 
 @dataclass(slots=True, eq=False)
+class RenditionStats:
+    """What was measured on one audio rendition of a stream since it began."""
+
+    source: Codec | None = None
+    """What is converted now; None where nothing has to be."""
+
+    fault: str = ""
+    """Why the publisher's audio cannot be converted, as a sentence; empty when it can."""
+
+    packets_in: int = 0
+    """Packets that were transcoded."""
+
+    packets_out: int = 0
+    """Packets that came of them and were in time."""
+
+    dropped: int = 0
+    """Packets left out because too many waited, or the threads had too much to do."""
+
+    late: int = 0
+    """Packets left out because their epoch was over when they were done."""
+
+    missed: int = 0
+    """Packets that had left the stream's log before they were read."""
+
+    damaged: int = 0
+    """Packets that could not be decoded."""
+
+    gaps: int = 0
+    """Gaps that were filled with silence."""
+
+    restarts: int = 0
+    """Gaps that were too long for that."""
+
+    overlaps: int = 0
+    """Packets left out because their time was filled already."""
+
+    busy_ns: int = 0
+    """Processor time, in nanoseconds."""
+
+
+@dataclass(slots=True, eq=False)
 class Stream:
     """One broadcast of one name. Appending is synchronous; readers come later, on their own."""
 
@@ -120,6 +161,9 @@ class Stream:
 
     health_notes: dict[str, int] = field(default_factory=dict)
     """Named oddities that the ingest met, with how often."""
+
+    renditions: dict[Codec, RenditionStats] = field(default_factory=dict)
+    """Audio renditions that run, by what they convert to."""
 
     _epochs: dict[int, tuple[Track, ...]] = field(default_factory=dict)
     _last_keyframe_ms: int | None = None

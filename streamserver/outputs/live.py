@@ -10,8 +10,10 @@ from streamserver.feeds.framed import Format, FramedFeed
 from streamserver.feeds.wire import WireFormat
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedHold, FeedPool
+from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.flv_writer import Dialect
+from streamserver.media.track import Track
 from streamserver.outputs.fanout import FanOut, FanOutSettings, FanOutStats
 from streamserver.outputs.viewer import Viewer
 
@@ -77,12 +79,17 @@ class LiveOutput:
         bounds: LogBounds,
         settings: FanOutSettings,
         chunk_size: int,
+        sources: Sources | None = None,
     ) -> None:
-        """``bounds`` are those of each feed's log, ``chunk_size`` what RTMP sessions announce."""
+        """``bounds`` are those of each feed's log, ``chunk_size`` what RTMP sessions announce.
+
+        Without ``sources`` viewers get streams as their publishers send them.
+        """
         self.stats = FanOutStats()
         self.settings = settings
         self._driver = driver
         self._feeds = feeds
+        self._sources = sources or OwnPackets()
         self._now_ns = clock.monotonic_ns
         self._bounds = bounds
         self._formats: dict[Form, Format] = {
@@ -102,6 +109,10 @@ class LiveOutput:
         for (_, form, _), group in self._groups.items():
             held[form.value] += group.hold.feed.log.bytes
         return held
+
+    def tracks(self, stream: Stream) -> tuple[Track, ...]:
+        """What viewers get of a stream, as far as a dialect carries it."""
+        return self._sources.tracks(stream)
 
     def join(self, stream: Stream, form: Form, dialect: Dialect, viewer: Viewer) -> LiveViewer:
         """Lets a viewer in; what is in memory since the newest keyframe goes out at once."""
@@ -123,10 +134,13 @@ class LiveOutput:
 
     def _open(self, stream: Stream, form: Form, dialect: Dialect) -> _Group:
         schedule, bounds = self._driver.schedule, self._bounds
+        source = self._sources.hold(stream)
+        packets, tracks_of = source.packets, source.tracks_of
         bodies = self._feeds.hold(
-            stream.packets,
+            packets,
             ("body", dialect),
-            lambda: BodyFeed(stream.packets, stream.tracks_of, dialect, bounds, schedule),
+            lambda: BodyFeed(packets, tracks_of, dialect, bounds, schedule),
+            parent=source.share,
             push=False,
         )
         log, how = bodies.feed.log, self._formats[form]
@@ -137,7 +151,7 @@ class LiveOutput:
             framed.feed,
             self.settings,
             self.stats,
-            wake=stream.packets.wake,
+            wake=packets.wake,
             pump=framed.pump,
             slicer=self._driver.slicer,
             later=self._driver.later,

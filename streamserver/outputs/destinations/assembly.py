@@ -6,6 +6,7 @@ from streamserver.feeds.body import BodyFeed
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedHold, FeedPool
 from streamserver.hub.registry import Registry
+from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.flv_writer import Dialect
 from streamserver.net.guard import OutgoingGuard
@@ -20,14 +21,23 @@ from streamserver.storage import Storage
 __all__ = ["body_holder", "make_destinations"]
 
 
-def body_holder(feeds: FeedPool, driver: Driver, bounds: LogBounds) -> HoldBodies:
-    """Shares in the bodies of a stream: the same that viewers of RTMP and FLV read."""
+def body_holder(
+    feeds: FeedPool, driver: Driver, bounds: LogBounds, sources: Sources | None = None
+) -> HoldBodies:
+    """Shares in the bodies of a stream: the same that viewers of RTMP and FLV read.
+
+    Without ``sources`` they are made of what the publisher sends.
+    """
+    taken_from = sources or OwnPackets()
 
     def hold(stream: Stream, dialect: Dialect) -> FeedHold[BodyFeed]:
+        source = taken_from.hold(stream)
+        packets, tracks_of = source.packets, source.tracks_of
         return feeds.hold(
-            stream.packets,
+            packets,
             ("body", dialect),
-            lambda: BodyFeed(stream.packets, stream.tracks_of, dialect, bounds, driver.schedule),
+            lambda: BodyFeed(packets, tracks_of, dialect, bounds, driver.schedule),
+            parent=source.share,
             push=False,
         )
 
@@ -38,6 +48,7 @@ def make_destinations(
     *,
     registry: Registry,
     hold: HoldBodies,
+    sources: Sources | None = None,
     resolver: Resolver,
     doors: OwnDoors,
     storage: Storage,
@@ -47,6 +58,7 @@ def make_destinations(
 ) -> Destinations:
     """All destinations, over RTMP and RTMPS. Reads the authorities from disk.
 
+    ``hold`` is a `body_holder`, made with the same ``sources``.
     ``allow_private`` and ``ca_file`` as in ``[outgoing]``. Raises `ConfigError`.
     """
     try:
@@ -55,7 +67,13 @@ def make_destinations(
         words = error.strerror or error
         raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
     guard = OutgoingGuard(resolver, allow_private=allow_private)
-    push = RtmpPush(guard=guard, dialing=DialSettings(tls=context), hold=hold, clock=clock)
+    push = RtmpPush(
+        guard=guard,
+        dialing=DialSettings(tls=context),
+        hold=hold,
+        clock=clock,
+        sources=sources,
+    )
     return Destinations(
         registry=registry, push=push, guard=guard, doors=doors, storage=storage, clock=clock
     )

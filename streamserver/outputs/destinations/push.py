@@ -4,6 +4,7 @@ import socket
 from typing import Final
 
 from streamserver.clock import Clock
+from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import Stream
 from streamserver.net.guard import OutgoingGuard
 from streamserver.outputs.destinations.connection import FarConnection
@@ -37,12 +38,15 @@ class RtmpPush:
         hold: HoldBodies,
         clock: Clock,
         settings: PushSettings | None = None,
+        sources: Sources | None = None,
     ) -> None:
+        """``sources`` are those that ``hold`` takes from; None: the publishers' own packets."""
         self._guard = guard
         self._dialing = dialing
         self._hold = hold
         self._clock = clock
         self._settings = settings or PushSettings()
+        self._sources = sources or OwnPackets()
         self._rounds = Rounds()
 
     async def __call__(self, stream: Stream, target: PublishTarget, delivery: Delivery) -> None:
@@ -69,7 +73,7 @@ class RtmpPush:
                 session = Sending(
                     self._settings, self._clock, self._rounds, connection, sock, delivery
                 )
-                following = await session.run(stream, self._hold)
+                following = await session.run(stream, self._hold, self._sources)
             return following
         finally:
             connection.leave("the stream is over")

@@ -8,6 +8,7 @@ from typing import Final
 from streamserver.clock import Clock
 from streamserver.feeds.body import BodyFeed
 from streamserver.hub.feeds import FeedHold
+from streamserver.hub.sources import Sources
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.media.flv_writer import FOUR_CCS, Dialect, carries
 from streamserver.media.track import Track
@@ -86,11 +87,13 @@ class Sending:
         self._dropped = 0
         self._resets = 0
 
-    async def run(self, stream: Stream, hold: HoldBodies) -> ClientSettings | None:
+    async def run(
+        self, stream: Stream, hold: HoldBodies, sources: Sources
+    ) -> ClientSettings | None:
         """Sends until the stream is over (None), or the far side wants us elsewhere."""
         connection = self._connection
         session = connection.session
-        share = hold(stream, choose_dialect(stream.tracks, session))
+        share = hold(stream, choose_dialect(sources.tracks(stream), session))
         sender = Sender(share.feed.log, session, max_lag_ms=self._settings.max_lag_ms)
         failed: list[Exception] = []
 
@@ -116,14 +119,19 @@ class Sending:
             if not sender.done:
                 self._rounds.join(write)
                 connection.on_room = go_on
-            return await self._watch(stream, share.feed, sender, failed)
+            return await self._watch(stream, sources, share.feed, sender, failed)
         finally:
             self._rounds.leave(write)
             connection.on_room = None
             share.release()
 
     async def _watch(
-        self, stream: Stream, feed: BodyFeed, sender: Sender, failed: list[Exception]
+        self,
+        stream: Stream,
+        sources: Sources,
+        feed: BodyFeed,
+        sender: Sender,
+        failed: list[Exception],
     ) -> ClientSettings | None:
         """Looks now and then, and whenever the far side says something."""
         session, tracks = self._connection.session, stream.tracks
@@ -137,7 +145,7 @@ class Sending:
                 raise failed[0]
             if stream.tracks is not tracks:
                 tracks = stream.tracks
-                choose_dialect(tracks, session)
+                choose_dialect(sources.tracks(stream), session)
             hurried = not self._progress.confirmed or sender.done
             every_ns = int(_HURRY_S * _SECOND) if hurried else self._settings.look_every_ns
             now_ns = self._clock.monotonic_ns()

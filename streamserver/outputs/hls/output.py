@@ -6,11 +6,12 @@ from functools import partial
 from typing import Protocol
 
 from streamserver.clock import Clock
-from streamserver.errors import AccessDeniedError, NotFoundError
+from streamserver.errors import AccessDeniedError, LocalProtocolError, NotFoundError
 from streamserver.feeds.items import CmafItem
 from streamserver.hub.registry import StreamListener
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.slicer import Slicer
+from streamserver.hub.sources import OwnPackets, SourceHold, Sources
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.log import Log
 from streamserver.media.packet import Packet
@@ -55,18 +56,21 @@ class Feed(Protocol):
         """Flushes what is unfinished; nothing comes any more."""
 
 
-MakeFeed = Callable[[Stream, int, int], Feed]
-"""``make_feed(stream, first_msn, position)``: the feed of a broadcast, which begins to read the
-packet log at ``position``."""
+MakeFeed = Callable[[SourceHold, int, int], Feed]
+"""``make_feed(source, first_msn, position)``: the feed of a broadcast, which begins to read the
+source's log at ``position``."""
 
 
 class _OnAir:
     """One broadcast being fed."""
 
-    __slots__ = ("delivery", "feed", "is_over", "stream", "tries", "unsubscribe")
+    __slots__ = ("delivery", "feed", "is_over", "source", "stream", "tries", "unsubscribe")
 
-    def __init__(self, stream: Stream, feed: Feed, delivery: HlsDelivery, tries: int) -> None:
+    def __init__(
+        self, stream: Stream, source: SourceHold, feed: Feed, delivery: HlsDelivery, tries: int
+    ) -> None:
         self.stream = stream
+        self.source = source
         self.feed = feed
         self.delivery = delivery
         self.tries = tries
@@ -77,6 +81,11 @@ class _OnAir:
         self.is_over = True
         for unsubscribe in self.unsubscribe:
             unsubscribe()
+        self.source.release()
+
+    def pump(self) -> None:
+        self.source.pump()
+        self.feed.pump(self.source.packets)
 
 
 class HlsOutput(StreamListener):
@@ -97,8 +106,12 @@ class HlsOutput(StreamListener):
         make_feed: MakeFeed,
         ts: TsMaker,
         authorize: Authorize,
+        sources: Sources | None = None,
     ) -> None:
-        """``secret`` signs session ids and must survive a restart, so that players go on."""
+        """``secret`` signs session ids and must survive a restart, so that players go on.
+
+        Without ``sources`` what the publishers send is packaged.
+        """
         self.stats = HlsStats()
         self.settings = settings
         self.entries: Entries = {}
@@ -120,6 +133,7 @@ class HlsOutput(StreamListener):
         self._wall_ns = clock.wall_ns
         self._slicer = slicer
         self._make_feed = make_feed
+        self._sources = sources or OwnPackets()
         self._ts = ts
         self._ids = SessionIds(secret, lifetime_s=settings.session_lifetime_s)
         self._channels: dict[StreamKey, Channel] = {}
@@ -137,7 +151,7 @@ class HlsOutput(StreamListener):
 
     def stream_started(self, stream: Stream) -> None:
         """Begins a broadcast, in place of the one before."""
-        self._begin(stream, tries=1, position=stream.packets.start)
+        self._begin(stream, tries=1)
 
     def stream_interrupted(self, stream: Stream) -> None:
         """Shows what came until now; players wait. What comes next is a new epoch anyway."""
@@ -204,21 +218,29 @@ class HlsOutput(StreamListener):
             self.entries[path] = entry
         return entry
 
-    def _begin(self, stream: Stream, *, tries: int, position: int) -> None:
+    def _begin(self, stream: Stream, *, tries: int) -> None:
         try:
-            self._put_on_air(stream, tries=tries, position=position)
+            self._put_on_air(stream, tries=tries)
         except Exception as error:  # As in `_guarded`: the stream goes on without HLS.
             self.stats.failures += 1
             stream.note("hls failed")
             logger.error("HLS of %s cannot begin: %s", stream.key, error, exc_info=error)
 
-    def _put_on_air(self, stream: Stream, *, tries: int, position: int) -> None:
+    def _put_on_air(self, stream: Stream, *, tries: int) -> None:
         channel = self._channels.get(stream.key) or self._new_channel(stream.key)
         channel.retire(self.now_ns())
         # Segments last a second or more, so the wall clock is ahead of earlier numbers; where a
         # publisher made shorter ones, or the clock was set back, the earlier numbers win.
         first_msn = max(self._wall_s(), channel.next_msn)
-        feed = self._make_feed(stream, first_msn, position)
+        source = self._sources.hold(stream)
+        packets = source.packets
+        try:
+            # What made it fail may still be in the log: then it begins behind it.
+            position = packets.start if tries == 1 else packets.end
+            feed = self._make_feed(source, first_msn, position)
+        except BaseException:
+            source.release()
+            raise
         delivery = HlsDelivery(
             feed.log,
             Directory(self.entries, stream.key),
@@ -229,9 +251,9 @@ class HlsOutput(StreamListener):
             now_ns=self.now_ns,
         )
         channel.show(delivery)
-        on_air = _OnAir(stream, feed, delivery, tries)
+        on_air = _OnAir(stream, source, feed, delivery, tries)
         on_air.unsubscribe = [
-            stream.packets.wake(
+            packets.wake(
                 partial(self._guarded, on_air, partial(self._feed, on_air)),
                 quiet_until_ms=lambda: feed.quiet_until_ms,
             ),
@@ -240,18 +262,21 @@ class HlsOutput(StreamListener):
         self._on_air[stream] = on_air
 
     def _feed(self, on_air: _OnAir) -> None:
-        on_air.feed.pump(on_air.stream.packets)
+        packets = on_air.source.packets
+        on_air.feed.pump(packets)
+        if packets.closed is not None and on_air.stream.packets.closed is None:
+            raise LocalProtocolError(f"the rendition ended before its stream: {packets.closed}")
 
     def _deliver(self, on_air: _OnAir) -> None:
         on_air.delivery.pump()
         self._channels[on_air.stream.key].poke(on_air.delivery)
 
     def _interrupt(self, on_air: _OnAir) -> None:
-        on_air.feed.pump(on_air.stream.packets)
+        on_air.pump()
         on_air.feed.flush()
 
     def _end(self, on_air: _OnAir, reason: str) -> None:
-        on_air.feed.pump(on_air.stream.packets)
+        on_air.pump()
         on_air.feed.close(reason)
         on_air.delivery.pump()
         on_air.delivery.end()
@@ -277,8 +302,7 @@ class HlsOutput(StreamListener):
             self._channels[stream.key].over(on_air.delivery, self.now_ns())
             return
         on_air.delivery.abandon()
-        # What made it fail may still be in the packet log: begin behind it.
-        self._begin(stream, tries=on_air.tries + 1, position=stream.packets.end)
+        self._begin(stream, tries=on_air.tries + 1)
 
     def _supply(self, stream: StreamKey) -> Supply | None:
         delivery = self.delivery(stream)
