@@ -30,7 +30,7 @@ from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, is_loopback_request, make_access
 from streamserver.clock import Clock, SystemClock
-from streamserver.config import Config
+from streamserver.config import Config, OpusForm
 from streamserver.control.control import Control, ControlSettings
 from streamserver.control.demonstration import demonstrate
 from streamserver.control.destinations import DestinationControl
@@ -55,10 +55,11 @@ from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Protocol, SessionTable
-from streamserver.hub.stream import Stream
+from streamserver.hub.sources import OwnPackets, SourceHold, Sources
 from streamserver.ingest.pull import Pulls
 from streamserver.logging_setup import RateLimitedLogger
 from streamserver.malloc import MemoryReturn, malloc_trim
+from streamserver.media.track import Codec
 from streamserver.net.addresses import Listening, lan_address
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.resolver import DnsResolver
@@ -71,6 +72,7 @@ from streamserver.outputs.hls.channel import TsMaker
 from streamserver.outputs.hls.mount import HlsMount
 from streamserver.outputs.hls.output import HlsOutput
 from streamserver.outputs.live import LiveOutput
+from streamserver.outputs.renditions import Renditions
 from streamserver.settings import (
     cmaf_settings,
     fan_out_settings,
@@ -108,7 +110,7 @@ class _Tls:
 class _Hub:
     """Streams, sessions, and the loop that they run on."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, executor: MediaExecutor) -> None:
         self.driver = Driver(clock)
         self.sessions = SessionTable()
         self.registry = Registry(
@@ -117,6 +119,18 @@ class _Hub:
             registry_settings(config),
         )
         self.feeds = FeedPool(clock.monotonic_ns, self.driver.report)
+        # The first listener: outputs complete what they have when a publisher leaves.
+        self.renditions = Renditions(
+            feeds=self.feeds,
+            schedule=self.driver.schedule,
+            bounds=registry_settings(config).bounds,
+            run=executor.run,
+        )
+        self.registry.add_listener(self.renditions)
+        self.sources: Sources = OwnPackets()
+        """What HLS, RTMP, FLV and destinations read."""
+        if config.server.opus is OpusForm.AAC:
+            self.sources = self.renditions.sources(Codec.AAC)
         self.totals = Totals(self.registry, self.sessions)
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
@@ -248,6 +262,8 @@ class Server:
             await http.close(self.config.server.drain_timeout_s if self.facts.is_draining else 0)
         if self._hub is not None:
             self._hub.driver.close()
+        if self._hub is not None:
+            self._hub.renditions.close()
         if self._executor is not None:
             await self._executor.close(_EXECUTOR_CLOSE_S)
         if self._storage is not None:
@@ -276,8 +292,8 @@ class Server:
             self.access = await make_access(config.auth, self._storage)
             secret = await self._storage.signing_secret()
             stack.pop_all()
-        hub = self._hub = _Hub(config, self.clock)
         self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
+        hub = self._hub = _Hub(config, self.clock, self._executor)
         self._hls = self._make_hls(hub, self.access, self._executor, secret)
         self._destinations = await self._make_destinations(hub, self._storage)
         live = self._make_live(hub, self.access)
@@ -395,6 +411,7 @@ class Server:
             make_feed=partial(_make_feed, cmaf_settings(self.config), hub.driver),
             ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
             authorize=PlayGate(access.decider, self._is_local, hub.registry.demand).check_hls,
+            sources=hub.sources,
         )
         hub.registry.add_listener(output)
         hub.driver.add_ticker(output.tick)
@@ -406,7 +423,8 @@ class Server:
         names = {config.rtmp.host, config.http.host, public_host or "", lan_address()} - {""}
         destinations = make_destinations(
             registry=hub.registry,
-            hold=body_holder(hub.feeds, hub.driver, feed_bounds(config)),
+            hold=body_holder(hub.feeds, hub.driver, feed_bounds(config), hub.sources),
+            sources=hub.sources,
             resolver=self._resolver,
             doors=OwnDoors(self._rtmp_ports, frozenset(names)),
             storage=storage,
@@ -447,6 +465,7 @@ class Server:
             bounds=feed_bounds(self.config),
             settings=fan_out_settings(self.config),
             chunk_size=self.config.rtmp.chunk_size,
+            sources=hub.sources,
         )
         hub.driver.add_ticker(output.tick)
         return _Live(Watching(hub.registry, hub.sessions, access.decider, self.clock), output)
@@ -479,6 +498,7 @@ class Server:
                 },
                 rtmp_connections=self._rtmp_outcomes,
                 destinations=destinations,
+                renditions=hub.renditions,
                 feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
                 reader_jumps=lambda: live.output.stats.jumps,
             )
@@ -523,6 +543,6 @@ def _listen(stack: contextlib.ExitStack, name: str, host: str, port: int) -> lis
 
 
 def _make_feed(
-    settings: CmafSettings, driver: Driver, stream: Stream, first_msn: int, position: int
+    settings: CmafSettings, driver: Driver, source: SourceHold, first_msn: int, position: int
 ) -> CmafFeed:
-    return CmafFeed(stream.tracks_of, first_msn, settings, driver.schedule, position=position)
+    return CmafFeed(source.tracks_of, first_msn, settings, driver.schedule, position=position)

@@ -18,10 +18,11 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.sessions import Protocol as SessionProtocol
 from streamserver.hub.slicer import HOLD_BUCKETS_US, Slicer
-from streamserver.hub.stream import StreamState
+from streamserver.hub.stream import RenditionStats, StreamState
 from streamserver.metrics import Buckets, Metric, MetricsRegistry, MetricType, Reading
 from streamserver.outputs.destinations.manager import Destinations, DestinationTotals
 from streamserver.outputs.destinations.states import DestinationState
+from streamserver.outputs.renditions import Renditions
 
 __all__ = ["METRICS", "FrontCounters", "HasFailures", "MetricsSources", "ServerMetrics"]
 
@@ -101,6 +102,18 @@ METRICS: Final = (
         _COUNTER,
         "RTMP connections that ended, by how.",
         ("outcome",),
+    ),
+    Metric("streamserver_audio_renditions", _GAUGE, "Streams' audio being converted."),
+    Metric(
+        "streamserver_audio_rendition_packets_total",
+        _COUNTER,
+        "Audio packets converted (in, out), or left out: dropped (too much to do), late, missed.",
+        ("outcome",),
+    ),
+    Metric(
+        "streamserver_audio_rendition_cpu_seconds_total",
+        _COUNTER,
+        "Processor time of the conversion.",
     ),
     Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
     Metric("streamserver_destination_sent_bytes_total", _COUNTER, "Bytes that reached them."),
@@ -201,6 +214,9 @@ class MetricsSources:
     destinations: Destinations | None = None
     """Where streams are sent on to."""
 
+    renditions: Renditions | None = None
+    """Audio in other codecs."""
+
     reader_jumps: Callable[[], int] = _zero
     """How often readers that lagged jumped to a keyframe, of all readers ever."""
 
@@ -212,6 +228,7 @@ class ServerMetrics:
         self.registry = MetricsRegistry()
         self._process = ProcessStats()
         readers = _server(sources) | _media(sources) | _loop(sources) | _doors(sources)
+        readers |= _renditions(sources.renditions)
         readers |= _destinations(sources.destinations) | _process(self._process)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
@@ -279,6 +296,27 @@ def _doors(sources: MetricsSources) -> _Readers:
         "streamserver_http_aborted_total": lambda: sum(front.aborted for front in fronts),
         "streamserver_hls_requests_total": sources.hls_requests,
         "streamserver_rtmp_connections_total": sources.rtmp_connections,
+    }
+
+
+def _renditions(renditions: Renditions | None) -> _Readers:
+    def totals() -> RenditionStats:
+        return RenditionStats() if renditions is None else renditions.totals()
+
+    def packets() -> Mapping[str, int]:
+        sums = totals()
+        return {
+            "in": sums.packets_in,
+            "out": sums.packets_out,
+            "dropped": sums.dropped,
+            "late": sums.late,
+            "missed": sums.missed,
+        }
+
+    return {
+        "streamserver_audio_renditions": lambda: 0 if renditions is None else len(renditions),
+        "streamserver_audio_rendition_packets_total": packets,
+        "streamserver_audio_rendition_cpu_seconds_total": lambda: totals().busy_ns / 1e9,
     }
 
 

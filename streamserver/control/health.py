@@ -5,7 +5,7 @@ from typing import Final
 
 from streamserver.control.models import Health, Severity
 from streamserver.hub.stream import Stream, StreamState
-from streamserver.media.track import Kind
+from streamserver.media.track import Codec, Kind
 from streamserver.outputs.webrtc.playable import why_unplayable
 
 __all__ = ["KNOWN_NOTES", "health", "note_code"]
@@ -127,10 +127,46 @@ def _describe(name: str) -> tuple[Severity, str]:
     return severity, f"Something that the encoder sends is left out: {shown}."
 
 
+def _renditions(stream: Stream, now_ns: int) -> Iterator[Health]:
+    for codec, stats in list(stream.renditions.items()):
+        if stats.source is None:
+            continue
+        theirs, ours = _CODEC_NAMES[stats.source], _CODEC_NAMES[codec]
+        if stats.fault:
+            yield Health(
+                code="audio_not_converted",
+                severity=Severity.ERROR,
+                message=f"Viewers who need {ours} hear nothing: {stats.fault}. "
+                "Look at the encoder's audio settings.",
+            )
+            continue
+        if stats.dropped:
+            yield Health(
+                code="audio_conversion_behind",
+                severity=Severity.WARNING,
+                message="The server has too much to do to convert all audio in time: "
+                f"{stats.dropped} packets were left out so far.",
+            )
+        yield Health(
+            code="audio_converted",
+            severity=Severity.INFO,
+            message=f"The publisher's audio is {theirs}. It is converted to {ours} for "
+            f"{_CONVERTED_FOR[codec]}.",
+        )
+
+
+_CODEC_NAMES: Final = {Codec.AAC: "AAC", Codec.OPUS: "Opus", Codec.MP3: "MP3"}
+_CONVERTED_FOR: Final = {
+    Codec.AAC: "HLS, RTMP, FLV and destinations",
+    Codec.OPUS: "WebRTC viewers",
+}
+
+
 _RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (
     _no_media,
     _keyframes,
     _webrtc,
+    _renditions,
     _notes,
 )
 

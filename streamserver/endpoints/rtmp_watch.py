@@ -38,7 +38,9 @@ class PlayDoor:
         """Lets a player in. Raises `RefusedError`."""
         watch = await self.watching.open(attempt, wait_s=self.wait_s)
         try:
-            return RtmpWatch(self.live, watch, choose_dialect(self.live.tracks(watch.stream), four_ccs))
+            return RtmpWatch(
+                self.live, watch, choose_dialect(self.live.tracks(watch.stream), four_ccs)
+            )
         except BaseException:
             watch.close()
             raise

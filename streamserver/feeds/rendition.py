@@ -30,10 +30,10 @@ _FOREIGN: Final = {
 }
 """What is converted into a codec. HLS and RTMP carry MP3 as well as AAC."""
 
-_MAX_WAITING_MS: Final = 2_000
+_MAX_WAITING_MS: Final = 12_000
 _MAX_WAITING_BYTES: Final = 512 * 1024
 _MAX_WAITING: Final = 800
-"""Audio that waits to be taken: media time, bytes, and packets of broken time stamps."""
+"""Audio that waits to be taken: a group of pictures that is read at once has as much."""
 
 _MAX_BATCH: Final = 64
 """Packets in one batch: some 10 ms of work, so that others have their turn."""
@@ -54,8 +54,7 @@ def may_convert(tracks: Iterable[Track], codec: Codec) -> bool:
 def converted(tracks: tuple[Track, ...], codec: Codec) -> tuple[Track, ...]:
     """The tracks with audio in ``codec``; what need not be converted stays the same object."""
     return tuple(
-        _target(codec, track.epoch) if track.codec in _FOREIGN[codec] else track
-        for track in tracks
+        _target(codec, track.epoch) if track.codec in _FOREIGN[codec] else track for track in tracks
     )
 
 

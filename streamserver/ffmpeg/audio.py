@@ -94,7 +94,7 @@ class AudioTranscoder:
     """One track in, one codec out; another track takes another transcoder."""
 
     def __init__(self, track: Track, codec: Codec) -> None:
-        """``codec`` is AAC or Opus. Raises `RemoteProtocolError` for a track that FFmpeg refuses."""
+        """``codec`` is AAC or Opus. Raises `RemoteProtocolError` for a track that is refused."""
         self.counters = AudioCounters()
         self._clock_rate = track.clock_rate
         self._codec = codec

@@ -164,8 +164,8 @@ class AudioEncoder:
         self._context = _aac() if codec is Codec.AAC else _opus()
         self._frame: int = self._context.frame_size
         self._is_planar = codec is Codec.AAC
-        priming = _AAC_PRIMING if codec is Codec.AAC else _lookahead(self._context)
-        lead = -priming % self._frame
+        self._priming = _AAC_PRIMING if codec is Codec.AAC else _lookahead(self._context)
+        lead = -self._priming % self._frame
         self._start = start
         self._at = start - lead
         self._waiting = silence(lead)

@@ -27,6 +27,8 @@ NAMES = re.findall(
     streamserver_http_requests_total streamserver_http_parked_total
     streamserver_http_aborted_total
     streamserver_hls_requests_total streamserver_rtmp_connections_total
+    streamserver_audio_renditions streamserver_audio_rendition_packets_total
+    streamserver_audio_rendition_cpu_seconds_total
     streamserver_destinations streamserver_destination_sent_bytes_total
     streamserver_destination_dropped_frames_total streamserver_destination_reconnects_total
     streamserver_destination_failures_total

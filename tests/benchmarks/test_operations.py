@@ -24,7 +24,8 @@ from streamserver.feeds.cmaf import CmafFeed, CmafSettings
 from streamserver.hub.registry import Registry, RegistrySettings
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.slicer import Slicer
-from streamserver.hub.stream import LogBounds, Stream
+from streamserver.hub.sources import SourceHold
+from streamserver.hub.stream import LogBounds
 from streamserver.names import StreamKey
 from streamserver.net.proxies import TrustedProxies
 from streamserver.outputs.hls.channel import TsMaker
@@ -145,9 +146,9 @@ class Rig:
         self.transport = FakeTransport()
         self.ms = 0
 
-    def _make_feed(self, stream: Stream, first_msn: int, position: int) -> CmafFeed:
+    def _make_feed(self, source: SourceHold, first_msn: int, position: int) -> CmafFeed:
         self.feeds.append(
-            CmafFeed(stream.tracks_of, first_msn, CmafSettings(), self.turns, position=position)
+            CmafFeed(source.tracks_of, first_msn, CmafSettings(), self.turns, position=position)
         )
         return self.feeds[-1]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamserver.media import flv
+from streamserver.media.track import Codec
 from streamserver.names import StreamKey
 from streamserver.rtmp.message import AUDIO, STREAM_EOF, USER_CONTROL, VIDEO
 from tests import media_factory
@@ -187,8 +188,21 @@ async def test_enhanced_codecs_go_to_those_who_announce_them_or_say_nothing(site
     assert player.of(VIDEO) == []
 
 
-async def test_a_player_that_can_play_nothing_is_told_so(site: Site):
-    await site.publish(clip=media_factory.vp9_opus())
+async def test_a_player_that_can_play_nothing_is_told_so(tmp_path: Path):
+    async with running(tmp_path, "server.opus=keep") as site:
+        await site.publish(clip=media_factory.vp9_opus())
+        player = await site.play(four_ccs=("av01", "hvc1"))
+        await player.until("NetStream.Play.StreamNotFound")
+        assert "the stream is vp09 and Opus" in player.description
+
+
+async def test_one_that_has_no_picture_for_it_gets_the_sound_of_an_opus_stream(site: Site):
+    publisher = await site.publish(clip=media_factory.vp9_opus())
     player = await site.play(four_ccs=("av01", "hvc1"))
-    await player.until("NetStream.Play.StreamNotFound")
-    assert "the stream is vp09 and Opus" in player.description
+    await player.until("NetStream.Play.Start")
+    site.send(publisher, media_factory.vp9_opus(), later_ms=2_100)
+    sound = await player.until_media(20, AUDIO)
+    config = flv.parse_audio(sound[0].body)[0]
+    assert isinstance(config, flv.AudioConfig)
+    assert config.codec is Codec.AAC
+    assert player.of(VIDEO) == []

@@ -8,6 +8,7 @@ from streamserver.errors import LocalProtocolError
 from streamserver.feeds.items import CmafItem, Init, Part, SegmentEnd, Target
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.slicer import Slicer
+from streamserver.hub.sources import SourceHold
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.log import Log
 from streamserver.media.packet import Packet
@@ -255,7 +256,7 @@ class OutputRig:
         )
         self.mount = HlsMount(self.output)
 
-    def _make_feed(self, stream: Stream, first_msn: int, position: int) -> FakeFeed:
+    def _make_feed(self, source: SourceHold, first_msn: int, position: int) -> FakeFeed:
         log = cmaf_log(self.turns)
         feed = FakeFeed(log, Maker(log, first_msn), position, fails=self.feeds_fail > 0)
         self.feeds_fail -= self.feeds_fail > 0
