@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import clip, destinations, fanout, hls, http_objects, ingest
+from benchmarks import clip, destinations, fanout, hls, http_objects, ingest, whep
 from benchmarks.results import Row, as_json, as_table
 
 _CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -15,6 +15,7 @@ _CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "destinations": destinations.run,
     "hls": hls.run,
     "http": http_objects.run,
+    "whep": whep.run,
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "measure_players",
     "measure_publishers",
     "measure_viewers",
+    "measure_whep",
     "publishers",
 ]
 
@@ -122,6 +123,24 @@ def measure_players(
         raise UselessRunError(f"the viewers needed {own:.0%} of a core")
     if report["lost"]:
         raise UselessRunError(f"{report['lost']} viewers were let go")
+    if report["fewest_bytes"] < _LEAST_MEDIA * report["most_bytes"]:
+        raise UselessRunError(
+            f"one viewer got {report['fewest_bytes']} bytes, another {report['most_bytes']}"
+        )
+    return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
+
+
+def measure_whep(server: Running, url: str, count: int, seconds: float) -> Measured:
+    """Has ``count`` viewers take a stream over WebRTC. Raises `UselessRunError`."""
+    with _generator("whep_viewers", url, str(count), str(seconds)) as process:
+        before, began = usage(server.pid), time.monotonic()
+        report = _last_line(process)
+        after, elapsed = usage(server.pid), time.monotonic() - began
+    own = report["cpu_ms"] / 1000 / report["seconds"]
+    if own > _MOST_CPU:
+        raise UselessRunError(f"the viewers needed {own:.0%} of a core")
+    if report["damaged"] or report["gaps"]:
+        raise UselessRunError(f"{report['damaged']} packets damaged, {report['gaps']} gaps")
     if report["fewest_bytes"] < _LEAST_MEDIA * report["most_bytes"]:
         raise UselessRunError(
             f"one viewer got {report['fewest_bytes']} bytes, another {report['most_bytes']}"

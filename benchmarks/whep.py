@@ -1,0 +1,77 @@
+"""WebRTC viewers: one viewer-second of our output against one of aiortc's own sender.
+
+Both send the clip's H.264 and Opus of 128 kbit/s. What the stream costs without viewers is measured
+just before them and taken off. aiortc is asked with fewer viewers: more would not fit one core.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.load import Measured, UselessRunError, measure_idle, measure_whep
+from benchmarks.results import Row
+from benchmarks.servers import Running
+
+__all__ = ["run"]
+
+_COUNTS = (20, 100, 300)
+_AIORTC_COUNT = 20
+_BUDGET = 0.25
+_UNIT = "CPU ms per viewer-second"
+
+
+def run(rounds: int, seconds: float) -> list[Row]:
+    """Each number of viewers in every round, beside aiortc in the same round."""
+    rows = [Row("whep", f"{count} viewers", _UNIT, "aiortc's sender", _BUDGET) for count in _COUNTS]
+    for _ in range(rounds):
+        try:
+            theirs = _round(None, "aiortc", _AIORTC_COUNT, seconds)
+        except UselessRunError as error:
+            for row in rows:
+                row.missing = f"a round of aiortc's was useless: {error}"
+            continue
+        for row, count in zip(rows, _COUNTS, strict=True):
+            try:
+                ours = _round(row, "ours", count, seconds)
+            except UselessRunError as error:
+                row.missing = f"a round was useless: {error}"
+                continue
+            row.ours.append(ours)
+            row.theirs.append(theirs)
+    return rows
+
+
+def _round(row: Row | None, mode: str, count: int, seconds: float) -> float:
+    """CPU ms per viewer-second; a fresh server, so that its memory tells something."""
+    with _server(mode) as server:
+        url = f"http://127.0.0.1:{server.http_port}/whep"
+        alone = measure_idle(server, min(3.0, seconds))
+        run = measure_whep(server, url, count, seconds)
+    if row is not None:
+        row.notes = {
+            "kb_per_viewer": (run.rss_kb - alone.rss_kb) / count,
+            "stream_cpu_ms_per_s": _per_s(alone),
+            "generator": run.generator,
+        }
+    return (_per_s(run) - _per_s(alone)) / count
+
+
+def _per_s(measured: Measured) -> float:
+    return measured.cpu_ms / measured.seconds
+
+
+@contextlib.contextmanager
+def _server(mode: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.whep_server", mode],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield Running(process.pid, 0, int(process.stdout.readline()), Path())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
