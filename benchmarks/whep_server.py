@@ -5,7 +5,6 @@ Both get the same frames at the same time: the clip's pictures, and Opus of 128 
 """
 
 import asyncio
-import itertools
 import os
 import sys
 import time
@@ -142,9 +141,7 @@ class _Ours:
         self._stream.append(Packet(track, ticks, ticks, 0, keyframe, data, now_ns))
 
     async def answer(self, offer: str) -> str:
-        agreement = agree_to_play(
-            read_description(offer), (Codec.H264, Codec.OPUS), new_ssrc=itertools.count(1000).__next__
-        )
+        agreement = agree_to_play(read_description(offer), (Codec.H264, Codec.OPUS))
         session = Session(
             "s", sessions.Action.PLAY, sessions.Protocol.WHEP, self._stream.key, "127.0.0.1", "",
             None, lambda reason: None,  # type: ignore[arg-type]  # nobody reads the date

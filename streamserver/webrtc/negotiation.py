@@ -1,6 +1,6 @@
 """Which section carries what: from the offer of a peer to the lines that both sides use."""
 
-import secrets
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -40,6 +40,9 @@ _NAMES: Final = {
     Codec.H264: "h264", Codec.H265: "h265", Codec.VP8: "vp8", Codec.VP9: "vp9", Codec.AV1: "av1",
     Codec.OPUS: "opus",
 }  # fmt: skip
+_FIRST_SSRC: Final = 0x5353_0001
+"""The first source that viewers are sent; peers choose theirs at random, or 1 as Chromium does."""
+
 _START_BIT_RATE: Final = "2500"
 """Kilobits per second with which Chromium begins; by itself: 300, with small pictures."""
 # RFC 6184 8.1: level 5.2, for a sender that may go beyond the level it offered.
@@ -144,15 +147,20 @@ def agree_to_play(
     codecs: Sequence[Codec],
     *,
     profile: str = "",
-    new_ssrc: Callable[[], int] = lambda: secrets.randbelow(0xFFFFFFFE) + 1,
+    new_ssrc: Callable[[], int] | None = None,
 ) -> Agreement:
     """Chooses where a viewer gets the tracks of a stream.
 
     ``codecs`` are those in which they can be sent; ``profile`` is the stream's H.264
     ``profile-level-id``. Raises `OfferError` for an offer that asks for nothing, and where
     the peer does not know the codec of the video that it asks for.
+
+    Without ``new_ssrc`` all viewers get the same sources, so that what they are sent differs in
+    the keys only and is laid out once; each has a session of its own (RFC 3550, section 8), in
+    which there are no other sources but its own.
     """
     wanted = check_offer_to_play(offer)
+    new_source = new_ssrc or itertools.count(_FIRST_SSRC).__next__
     lines: dict[int, MediaLine] = {}
     formats = {}
     for codec in codecs:
@@ -161,7 +169,7 @@ def agree_to_play(
             found = _choose(section, codec, profile)
             if found is not None:
                 formats[index] = form = _as_sender(codec, found[1])
-                lines[index] = _sending(line_of(section, codec, form), lines, new_ssrc)
+                lines[index] = _sending(line_of(section, codec, form), lines, new_source)
                 break
         else:
             if of_kind and codec.kind is Kind.VIDEO:
