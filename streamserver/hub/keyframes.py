@@ -1,8 +1,12 @@
 """How often the readers of a stream need a keyframe, and who can make one."""
 
 from collections.abc import Callable
+from typing import Final
 
-__all__ = ["KeyframeDemand"]
+__all__ = ["STEADY_MS", "KeyframeDemand"]
+
+STEADY_MS: Final = 2_000
+"""What readers wish that cut at keyframes, or let viewers begin there."""
 
 
 class KeyframeDemand:

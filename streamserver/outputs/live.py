@@ -10,6 +10,7 @@ from streamserver.feeds.framed import Format, FramedFeed
 from streamserver.feeds.wire import WireFormat
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedHold, FeedPool
+from streamserver.hub.keyframes import STEADY_MS
 from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.flv_writer import Dialect
@@ -31,13 +32,21 @@ class Form(StrEnum):
 
 
 class _Group:
-    """A fan-out and its share in the feed."""
+    """A fan-out, its share in the feed, and its wish for keyframes."""
 
-    __slots__ = ("fan_out", "hold")
+    __slots__ = ("_unwish", "fan_out", "hold")
 
-    def __init__(self, fan_out: FanOut, hold: FeedHold[FramedFeed]) -> None:
+    def __init__(
+        self, fan_out: FanOut, hold: FeedHold[FramedFeed], unwish: Callable[[], None]
+    ) -> None:
         self.fan_out = fan_out
         self.hold = hold
+        self._unwish = unwish
+
+    def close(self) -> None:
+        self.fan_out.close()
+        self.hold.release()
+        self._unwish()
 
 
 class LiveViewer:
@@ -129,8 +138,7 @@ class LiveOutput:
             group.fan_out.tick(now_ns)
             if not len(group.fan_out):
                 del self._groups[key]
-                group.fan_out.close()
-                group.hold.release()
+                group.close()
 
     def _open(self, stream: Stream, form: Form, dialect: Dialect) -> _Group:
         schedule, bounds = self._driver.schedule, self._bounds
@@ -157,4 +165,4 @@ class LiveOutput:
             later=self._driver.later,
             now_ns=self._now_ns,
         )
-        return _Group(fan_out, framed)
+        return _Group(fan_out, framed, stream.keyframes.want(STEADY_MS))

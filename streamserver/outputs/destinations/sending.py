@@ -8,6 +8,7 @@ from typing import Final
 from streamserver.clock import Clock
 from streamserver.feeds.body import BodyFeed
 from streamserver.hub.feeds import FeedHold
+from streamserver.hub.keyframes import STEADY_MS
 from streamserver.hub.sources import Sources
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.media.flv_writer import FOUR_CCS, Dialect, carries
@@ -95,6 +96,7 @@ class Sending:
         session = connection.session
         share = hold(stream, choose_dialect(sources.tracks(stream), session))
         sender = Sender(share.feed.log, session, max_lag_ms=self._settings.max_lag_ms)
+        unwish = stream.keyframes.want(STEADY_MS)
         failed: list[Exception] = []
 
         def write() -> None:
@@ -123,6 +125,7 @@ class Sending:
         finally:
             self._rounds.leave(write)
             connection.on_room = None
+            unwish()
             share.release()
 
     async def _watch(

@@ -8,6 +8,7 @@ from typing import Protocol
 from streamserver.clock import Clock
 from streamserver.errors import AccessDeniedError, LocalProtocolError, NotFoundError
 from streamserver.feeds.items import CmafItem
+from streamserver.hub.keyframes import STEADY_MS
 from streamserver.hub.registry import StreamListener
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.slicer import Slicer
@@ -258,6 +259,7 @@ class HlsOutput(StreamListener):
                 quiet_until_ms=lambda: feed.quiet_until_ms,
             ),
             feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
+            stream.keyframes.want(STEADY_MS),
         ]
         self._on_air[stream] = on_air
 

@@ -47,6 +47,20 @@ async def test_a_stream_arrives_whole_from_a_keyframe_on_with_times_from_zero():
         assert one.stats.dropped_frames == 0
 
 
+async def test_it_wishes_keyframes_as_long_as_it_sends():
+    async with studio() as hub, sink_that() as sink:
+        await hub.publish()
+        hub.send()
+        one = await hub.destinations().add(KEY, f"{sink.url}/key-1")
+        await reaches(one, LIVE)
+        stream = hub.registry.get(KEY)
+        assert stream is not None
+        assert stream.keyframes.every_ms == 2_000
+        hub.registry.stop(KEY, "over")
+        await reaches(one, IDLE)
+        assert stream.keyframes.every_ms is None
+
+
 async def test_it_is_live_only_when_the_far_kernel_has_media():
     async with studio() as hub, sink_that() as sink:
         await hub.publish()

@@ -216,3 +216,11 @@ async def test_a_publisher_that_comes_and_goes_does_not_fill_the_memory():
     for _ in range(10):
         rig.end(rig.live(segments=1))
     assert rig.output.held_bytes == 3 * 6_000
+
+
+async def test_a_broadcast_wishes_keyframes_while_it_is_on_air():
+    rig = OutputRig()
+    stream = rig.live()
+    assert stream.keyframes.every_ms == 2_000
+    rig.end(stream)
+    assert stream.keyframes.every_ms is None
