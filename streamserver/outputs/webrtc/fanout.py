@@ -227,7 +227,7 @@ class WebRtcFanOut:
         if not item.is_video:
             if viewer not in self._viewers or ahead < 0:
                 return False
-            outgoing.skip(item.first)
+            outgoing.numbers.skip(item.first)
             return True
         if viewer.backlog is not None or (ahead < 0 and not viewer.waiting):
             return False
@@ -238,7 +238,7 @@ class WebRtcFanOut:
                 viewer.session.dropped_frames += 1
             return False
         viewer.waiting = False
-        outgoing.skip(item.first)
+        outgoing.numbers.skip(item.first)
         return True
 
     def _guard(
@@ -274,13 +274,17 @@ class WebRtcFanOut:
             template = make_template(item, key, self._time.base, self._view)
             templates[key] = template
             stats.classes += 1
-        data, lengths, runs, packets = template
-        size = len(data)
+        data, lengths, runs, _, wire = template
+        size, packets = len(data), len(lengths)
         self._view[:size] = data
+        numbers = outgoing.numbers
+        ours = item.first + numbers.offset & 0xFFFF
+        if ours != wire:
+            template.renumber(self._view, ours)
         srtp.protect_run(self._arena, 0, lengths)
         # Numbers are spent, whatever becomes of the packets: under the same keys none may be
         # used for two (RFC 3711, section 9.1). What gets lost is asked for again.
-        outgoing.numbers.sent(item.first + packets)
+        numbers.sent(item.first + packets)
         outgoing.packets += packets
         outgoing.octets += item.size
         viewer.stats.packets += packets
@@ -318,7 +322,7 @@ class WebRtcFanOut:
             return
         self._stats.backlogs += 1
         viewer.waiting = False
-        video.skip(item.first)
+        video.numbers.skip(item.first)
         viewer.backlog = keyframe
         self._backlog[viewer] = None
         if self._call_off is None:
@@ -362,7 +366,7 @@ class WebRtcFanOut:
                 break
             position += 1
             if item.is_video:
-                video.skip(item.first)
+                video.numbers.skip(item.first)
                 viewer.backlog = position
                 self._guard(viewer, video, item, {})
                 return viewer in self._backlog

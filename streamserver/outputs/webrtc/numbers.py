@@ -15,8 +15,7 @@ class SequenceMap:
     Between two skips the distance of both is constant. The first number on the wire is below
     2^15, so that 2^15 packets pass before it wraps: SRTP counts the wraps without telling, and a
     receiver that loses the packets around the first one never finds in (RFC 3711, 3.3.1).
-    The first number of all is taken from the feed's, so that many viewers have the same distance
-    and share the packets' plain text.
+    As long as nothing is left out, most viewers have the feed's numbers.
     """
 
     __slots__ = ("_begun", "_offsets", "_starts", "next", "offset")

@@ -1,7 +1,8 @@
 """The plain text of an item's packets, as viewers of one class get it.
 
-Viewers with the same payload type, source, distance of sequence numbers and length of tag differ
-in their keys only, so their packets are laid out once: behind each the room for its tag.
+Viewers with the same payload type, source and length of tag differ in their keys and in their
+sequence numbers only, so their packets are laid out once: behind each the room for its tag. The
+numbers of those for whom frames were left out are put in afterwards.
 """
 
 from struct import Struct
@@ -13,7 +14,11 @@ from streamserver.feeds.rtp.items import RtpItem
 __all__ = ["ClassKey", "Template", "make_template"]
 
 _pack_header: Final = Struct("!BBHII").pack
+_pack_u16: Final = Struct("!H").pack_into
 _HEADER: Final = 12
+_SEQUENCE: Final = 2
+"""Where it stands in a header."""
+
 _VERSION_2: Final = 0x80
 _MARKER: Final = 0x80
 
@@ -29,9 +34,6 @@ class ClassKey(NamedTuple):
 
     ssrc: int
     """The source."""
-
-    offset: int
-    """What is added to the feed's sequence numbers, modulo 2^16."""
 
     overhead: int
     """Room that protecting needs behind each packet."""
@@ -49,20 +51,28 @@ class Template(NamedTuple):
     runs: tuple[tuple[memoryview, int], ...]
     """Pieces of the arena that go out by one call each, and the size of their segments."""
 
-    packets: int
-    """How many."""
+    sequences: tuple[int, ...]
+    """Where the sequence number of each packet stands."""
+
+    first: int
+    """The sequence number of the first packet, 16 bits."""
+
+    def renumber(self, arena: memoryview, first: int) -> None:
+        """Writes other sequence numbers into the copy that lies at the arena's start."""
+        for at in self.sequences:
+            _pack_u16(arena, at, first & 0xFFFF)
+            first += 1
 
 
 def make_template(item: RtpItem, key: ClassKey, timestamp_base: int, arena: memoryview) -> Template:
     """Lays out an item. Raises `LocalProtocolError` when the arena has no room for it."""
-    payload_type, ssrc, offset, overhead = key
+    payload_type, ssrc, overhead = key
     payloads = item.payloads
     size = item.size + (_HEADER + overhead) * len(payloads)
     if size > len(arena):
         raise LocalProtocolError(f"{len(payloads)} packets of {size} bytes exceed the arena")
     room = bytes(overhead)
     timestamp = item.timestamp + timestamp_base & 0xFFFF_FFFF
-    sequence = item.first + offset
     parts: list[bytes] = []
     spans: list[tuple[int, int]] = []
     position, last = 0, len(payloads) - 1
@@ -70,14 +80,15 @@ def make_template(item: RtpItem, key: ClassKey, timestamp_base: int, arena: memo
     marked = last if item.ends and item.is_video else -1
     for index, payload in enumerate(payloads):
         second = payload_type | _MARKER if index == marked else payload_type
-        header = _pack_header(_VERSION_2, second, sequence + index & 0xFFFF, timestamp, ssrc)
+        header = _pack_header(_VERSION_2, second, item.first + index & 0xFFFF, timestamp, ssrc)
         parts += (header, payload, room)
         length = _HEADER + len(payload)
         spans.append((position, length))
         position += length + overhead
     runs = _runs(spans, overhead, arena)
     lengths = tuple(length for _, length in spans)
-    return Template(b"".join(parts), lengths, runs, len(payloads))
+    sequences = tuple(start + _SEQUENCE for start, _ in spans)
+    return Template(b"".join(parts), lengths, runs, sequences, item.first & 0xFFFF)
 
 
 def _runs(

@@ -83,7 +83,7 @@ class Outgoing:
         self.line = line
         self.numbers = SequenceMap(0)
         """The numbers of its packets; made anew when it enters."""
-        self.key = ClassKey(line.payload_type, line.ssrc, 0, 0)
+        self.key = ClassKey(line.payload_type, line.ssrc, 0)
         """Whose packets look alike before encryption."""
         self.packets = 0
         """Packets sent, for sender reports."""
@@ -97,19 +97,9 @@ class Outgoing:
         """When packets were last sent again, by the feed's number."""
 
     def begin(self, first: int, overhead: int) -> None:
-        """The first packet will be the feed's number ``first``."""
+        """The first packet will be the feed's number ``first``; protection adds ``overhead``."""
         self.numbers = SequenceMap(first)
-        self._rename(overhead)
-
-    def skip(self, first: int) -> None:
-        """Goes on at a later number of the feed; the viewer sees no gap."""
-        self.numbers.skip(first)
-        self._rename(self.key.overhead)
-
-    def _rename(self, overhead: int) -> None:
-        line = self.line
-        offset = self.numbers.offset & 0xFFFF
-        self.key = ClassKey(line.payload_type, line.ssrc, offset, overhead)
+        self.key = ClassKey(self.line.payload_type, self.line.ssrc, overhead)
 
 
 class ViewerHost(Protocol):
