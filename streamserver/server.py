@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,16 +28,21 @@ from streamserver.api.app import Api, ApiSettings
 from streamserver.api.authorizer import ChainAuthorizer
 from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
-from streamserver.auth import Access, is_loopback_request, make_access
+from streamserver.auth import Access, Decider, is_loopback_request
 from streamserver.clock import Clock, SystemClock
 from streamserver.config import Config, OpusForm
+from streamserver.control.access_assembly import make_connecting, make_notices, open_access
+from streamserver.control.connecting import Connecting
 from streamserver.control.control import Control, ControlSettings
+from streamserver.control.credentials import CredentialControl
 from streamserver.control.demonstration import demonstrate
 from streamserver.control.destinations import DestinationControl
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
+from streamserver.control.hook_notices import HookNotices
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publishing
 from streamserver.control.pulling import make_pulls
+from streamserver.control.session_ends import SessionEnds
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
 from streamserver.endpoints.http.app import AppSettings, Mount
@@ -132,6 +137,8 @@ class _Hub:
         if config.server.opus is OpusForm.AAC:
             self.sources = self.renditions.sources(Codec.AAC)
         self.totals = Totals(self.registry, self.sessions)
+        self.ends = SessionEnds(self.sessions, clock)
+        self.driver.add_ticker(self.ends.tick)
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
         self.driver.add_ticker(self.feeds.tick)
@@ -162,8 +169,10 @@ class Server:
         environ: Mapping[str, str] = os.environ,
         demo: bool = False,
         tls_self_signed: bool = False,
+        deciders: Sequence[Decider] = (),
     ) -> None:
-        """Opens nothing yet."""
+        """Opens nothing yet. ``deciders`` are a program's own voices about who may; see
+        `CoroutineDecider`."""
         self.config = config
         self.clock = clock or SystemClock()
         self.access: Access | None = None
@@ -176,6 +185,7 @@ class Server:
         """Listeners and states, as the API tells them."""
         self._environ = environ
         self._with_demo = demo
+        self._deciders = tuple(deciders)
         self._tls_self_signed = tls_self_signed
         self._proxies = TrustedProxies(config.http.trusted_proxies)
         self._complaints = RateLimitedLogger(logging.getLogger("streamserver.peers"))
@@ -189,6 +199,7 @@ class Server:
         self._resolver = DnsResolver()
         self._destinations: Destinations | None = None
         self._pulls: Pulls | None = None
+        self._notices: HookNotices | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
 
@@ -253,7 +264,6 @@ class Server:
             await self._pulls.close()
         if self._destinations is not None:
             await self._destinations.close()
-        await self._resolver.close()
         for rtmp in self._rtmp:
             await rtmp.close("the server is shutting down")
         if self._hls is not None:
@@ -266,6 +276,11 @@ class Server:
             self._hub.renditions.close()
         if self._executor is not None:
             await self._executor.close(_EXECUTOR_CLOSE_S)
+        if self._notices is not None:
+            await self._notices.close()
+        if self.access is not None:
+            await self.access.close()
+        await self._resolver.close()
         if self._storage is not None:
             await self._storage.close()
         self.facts.is_listening = False
@@ -289,7 +304,15 @@ class Server:
                 sockets = _listen(stack, "rtmps", config.rtmp.host, config.rtmp.tls_port)
                 doors.append((tls.rtmps, sockets))
             self._storage = await open_storage(config.storage.path, self._environ)
-            self.access = await make_access(config.auth, self._storage)
+            self.access = await open_access(
+                config,
+                self._storage,
+                resolver=self._resolver,
+                proxies=self._proxies,
+                clock=self.clock,
+                complain=partial(self._complaints.log, logging.WARNING),
+                deciders=self._deciders,
+            )
             secret = await self._storage.signing_secret()
             stack.pop_all()
         self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
@@ -303,11 +326,17 @@ class Server:
             self.access.decider,
             self.clock,
             apps=config.server.apps,
+            stream_keys=self.access.stream_keys,
+            lend=self._destinations.lend,
         )
+        self._notices = make_notices(self.access, hub.registry, hub.sessions, self.clock)
+        hub.driver.add_ticker(self._notices.tick)
+        connecting = make_connecting(config, self.access, self.clock, secret)
         hub.driver.start()
         for context, sockets in doors:
-            await self._open_rtmp(hub, publishing, live, context, sockets)
-        api = self._make_api(hub, self._hls, live, self.access, self._destinations)
+            await self._open_rtmp(hub, publishing, live, connecting, context, sockets)
+        credentials = CredentialControl(self.access, self._storage, hub.ends, self.clock)
+        api = self._make_api(hub, self._hls, live, self.access, self._destinations, credentials)
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
         self._pulls = self._start_pulls(hub, publishing)
@@ -338,6 +367,7 @@ class Server:
         hub: _Hub,
         publishing: Publishing,
         live: _Live,
+        connecting: Connecting,
         tls: SSLContext | None,
         sockets: list[socket.socket],
     ) -> None:
@@ -347,6 +377,8 @@ class Server:
             play=PlayDoor(live.watching, live.output, self.config.rtmp.wait_for_stream_s),
             proxies=self._proxies,
             clock=self.clock,
+            connecting=connecting,
+            bans=self.access.bans if self.access else None,
             complain=partial(self._complaints.log, logging.INFO),
         )
         self._rtmp.append(endpoint)
@@ -382,10 +414,12 @@ class Server:
             app_settings=AppSettings(
                 media_origins=config.http.cors_origins,
                 client_address=self._client_address,
+                is_banned=self._is_banned,
                 is_trusted_proxy=self._proxies.trusts,
             ),
             front_settings=front_settings(config),
             exempt=self._proxies.trusts,
+            is_banned=self._is_banned,
         )
         self._http.append(endpoint)
         self._fronts.append(endpoint.stats)
@@ -412,6 +446,7 @@ class Server:
             ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
             authorize=PlayGate(access.decider, self._is_local, hub.registry.demand).check_hls,
             sources=hub.sources,
+            is_revoked=access.is_revoked,
         )
         hub.registry.add_listener(output)
         hub.driver.add_ticker(output.tick)
@@ -471,7 +506,13 @@ class Server:
         return _Live(Watching(hub.registry, hub.sessions, access.decider, self.clock), output)
 
     def _make_api(
-        self, hub: _Hub, hls: HlsOutput, live: _Live, access: Access, destinations: Destinations
+        self,
+        hub: _Hub,
+        hls: HlsOutput,
+        live: _Live,
+        access: Access,
+        destinations: Destinations,
+        credentials: CredentialControl,
     ) -> Api:
         control = Control(
             registry=hub.registry,
@@ -497,6 +538,7 @@ class Server:
                     "media": hls.stats.media,
                 },
                 rtmp_connections=self._rtmp_outcomes,
+                access=access,
                 destinations=destinations,
                 renditions=hub.renditions,
                 feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
@@ -505,6 +547,7 @@ class Server:
         )
         services = Services(
             control=control,
+            credentials=credentials,
             scrape=metrics.scrape,
             heartbeat=hub.driver,
             clock=self.clock,
@@ -514,6 +557,9 @@ class Server:
         )
         settings = ApiSettings(public_viewer_count=self.config.http.public_viewer_count)
         return Api(services, ChainAuthorizer(access.decider, self._is_local), settings)
+
+    def _is_banned(self, ip: str) -> bool:
+        return self.access is not None and self.access.bans.is_banned(ip)
 
     def _is_local(self, peer_ip: str, headers: Mapping[str, str], host: str | None) -> bool:
         return is_loopback_request(

@@ -3,7 +3,7 @@
 from ssl import SSLContext
 from typing import Final
 
-from streamserver.config import Config, memory_bound
+from streamserver.config import Config, HookAction, memory_bound
 from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.rtmp import RtmpSettings
 from streamserver.feeds.cmaf.settings import CmafSettings
@@ -87,6 +87,7 @@ def hls_settings(config: Config) -> HlsSettings:
 def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
     """Of an RTMP listener, or an RTMPS one where there is a context."""
     rtmp, limits = config.rtmp, config.limits
+    asked = any(HookAction.CONNECT in hook.actions for hook in config.auth.hooks)
     return RtmpSettings(
         host=rtmp.host,
         port=rtmp.tls_port if tls else rtmp.port,
@@ -95,6 +96,7 @@ def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
         max_connections=limits.max_connections,
         max_connections_per_address=limits.connections_per_address,
         session=SessionSettings(
+            decide_connect=rtmp.adobe_auth or asked,
             chunk_size=rtmp.chunk_size,
             setup_timeout_ns=int(rtmp.setup_timeout_s * 1e9),
             idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),

@@ -50,6 +50,9 @@ class ApiRequest:
     write: bool
     """Whether something would change."""
 
+    manage: bool = False
+    """Whether it would change only what belongs to the stream."""
+
     method: str
     """``GET``, ``POST``..."""
 

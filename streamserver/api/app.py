@@ -103,6 +103,7 @@ class Api:
             ApiRequest(
                 action="metrics" if route.access is Access.METRICS else "api",
                 write=route.is_write,
+                manage=route.manage,
                 method=request.method,
                 path=request.rel_url.raw_path,
                 stream=key,

@@ -43,6 +43,7 @@ class ChainAuthorizer:
                 remote_ip=request.remote_ip,
                 local=self._is_local(request.remote_ip, headers, headers.get(hdrs.HOST)),
                 write=request.write,
+                manage=request.manage,
                 user=request.credentials.user,
                 password=request.credentials.password,
                 token=request.credentials.token,

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from streamserver.api.credential_routes import CREDENTIAL_EXAMPLES
 from streamserver.api.handlers import Probe
 from streamserver.api.problems import Problem
 from streamserver.control.models import (
@@ -173,6 +174,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         ViewerPage(items=[_VIEWER], total=12),
         SessionPage(items=[_SESSION], total=13),
         _COUNT,
+        *CREDENTIAL_EXAMPLES,
         Probe(status="ok"),
         Problem(type="about:blank", title="Not Found", status=404, detail="live/demo is not live"),
     )

@@ -11,6 +11,7 @@ from streamserver.api.calls import Call, NoQuery, PageQuery, StreamsQuery
 from streamserver.api.problems import UnhealthyError
 from streamserver.clock import Clock
 from streamserver.control.control import Control
+from streamserver.control.credentials import CredentialControl
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -53,6 +54,9 @@ class Services:
 
     control: Control
     """The operations."""
+
+    credentials: CredentialControl
+    """Those on tokens and bans."""
 
     scrape: Callable[[], Awaitable[bytes]]
     """Renders the metrics."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from streamserver.api.process import ProcessStats
+from streamserver.auth import Access as WhoMay
 from streamserver.control.facts import LAG_BUCKETS_US, LoopLag, ServerFacts
 from streamserver.control.health import note_code
 from streamserver.control.totals import Totals
@@ -128,6 +129,26 @@ METRICS: Final = (
         "Attempts after the first of each broadcast.",
     ),
     Metric("streamserver_destination_failures_total", _COUNTER, "Attempts that failed.", ("kind",)),
+    Metric(
+        "streamserver_access_decisions_total",
+        _COUNTER,
+        "Who was let in and who was not, and who decided.",
+        ("action", "decider", "outcome"),
+    ),
+    Metric("streamserver_access_failures_total", _COUNTER, "Failed tries: wrong credentials."),
+    Metric("streamserver_access_banned", _GAUGE, "Addresses that are kept out."),
+    Metric("streamserver_access_bans_total", _COUNTER, "Addresses that were banned."),
+    Metric(
+        "streamserver_access_ban_refusals_total",
+        _COUNTER,
+        "Connections and requests of banned addresses.",
+    ),
+    Metric(
+        "streamserver_access_hook_calls_total",
+        _COUNTER,
+        "Questions to the access hooks, by how they ended.",
+        ("hook", "outcome"),
+    ),
     Metric("process_cpu_seconds_total", _COUNTER, "Processor time, user and system."),
     Metric("process_resident_memory_bytes", _GAUGE, "Memory of the process in RAM."),
     Metric("process_open_fds", _GAUGE, "File descriptors in use."),
@@ -211,6 +232,9 @@ class MetricsSources:
     feed_log_bytes: Callable[[], Mapping[str, int]] = _nothing
     """Bytes held by the logs of feeds, by feed (cmaf, ts ...)."""
 
+    access: WhoMay | None = None
+    """Who may."""
+
     destinations: Destinations | None = None
     """Where streams are sent on to."""
 
@@ -230,6 +254,7 @@ class ServerMetrics:
         readers = _server(sources) | _media(sources) | _loop(sources) | _doors(sources)
         readers |= _renditions(sources.renditions)
         readers |= _destinations(sources.destinations) | _process(self._process)
+        readers |= _access(sources.access)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:
@@ -338,6 +363,38 @@ def _destinations(destinations: Destinations | None) -> _Readers:
         "streamserver_destination_failures_total": lambda: (
             {} if destinations is None else dict(destinations.failures)
         ),
+    }
+
+
+def _access(access: WhoMay | None) -> _Readers:
+    if access is None:
+        return {
+            "streamserver_access_decisions_total": _nothing,
+            "streamserver_access_failures_total": _zero,
+            "streamserver_access_banned": _zero,
+            "streamserver_access_bans_total": _zero,
+            "streamserver_access_ban_refusals_total": _zero,
+            "streamserver_access_hook_calls_total": _nothing,
+        }
+    bans = access.bans
+
+    def decisions() -> dict[tuple[str, ...], int]:
+        return dict(access.decider.decisions.items())
+
+    def hook_calls() -> dict[tuple[str, ...], int]:
+        return {
+            (hook.name, outcome): count
+            for hook in access.hooks
+            for outcome, count in hook.stats.outcomes.items()
+        }
+
+    return {
+        "streamserver_access_decisions_total": decisions,
+        "streamserver_access_failures_total": lambda: bans.failures,
+        "streamserver_access_banned": lambda: len(bans.bans()),
+        "streamserver_access_bans_total": lambda: bans.banned,
+        "streamserver_access_ban_refusals_total": lambda: bans.refused,
+        "streamserver_access_hook_calls_total": hook_calls,
     }
 
 

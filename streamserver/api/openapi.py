@@ -33,6 +33,7 @@ _TAGS: Final = {
     "viewers": "Who watches.",
     "destinations": "Where streams are sent on to.",
     "sessions": "Every connection.",
+    "access": "Tokens, and addresses that are kept out.",
     "probes": "For load balancers and monitoring.",
 }
 

@@ -55,6 +55,9 @@ class Route(Generic[Q]):
     problems: tuple[int, ...] = ()
     """Statuses of refusals besides those that follow from the other fields."""
 
+    manage: bool = False
+    """Whether the right to manage the stream, which a token may give, is enough for this write."""
+
     lenient: bool = False
     """Whether unknown query parameters are ignored: a load balancer may add its own."""
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from streamserver.api import handlers
 from streamserver.api.access import Access
 from streamserver.api.calls import NoQuery, PageQuery, StreamsQuery
+from streamserver.api.credential_routes import CREDENTIAL_ROUTES
 from streamserver.api.handlers import Probe
 from streamserver.api.route import Route
 from streamserver.control.models import (
@@ -126,6 +127,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         tag="destinations",
         summary="Send a stream on; begins at once when it is live.",
         access=Access.WRITE,
+        manage=True,
         query=NoQuery,
         body=NewDestination,
         response=Destination,
@@ -151,6 +153,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         tag="destinations",
         summary="Rename, pause or resume a destination.",
         access=Access.WRITE,
+        manage=True,
         query=NoQuery,
         body=DestinationChange,
         response=Destination,
@@ -164,6 +167,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         tag="destinations",
         summary="Take leave of a destination and forget it.",
         access=Access.WRITE,
+        manage=True,
         query=NoQuery,
         problems=(404, 409),
     ),
@@ -175,6 +179,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         tag="destinations",
         summary="Try now, and not when the next attempt is due.",
         access=Access.WRITE,
+        manage=True,
         query=NoQuery,
         response=Destination,
         problems=(404, 409),
@@ -261,5 +266,6 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         content_type=METRICS_TYPE,
         lenient=True,
     ),
+    *CREDENTIAL_ROUTES,
 )
 """Every route of the API."""

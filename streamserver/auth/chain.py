@@ -13,6 +13,8 @@ __all__ = ["Chain"]
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 5.0
+_GRACE_S: Final = 1.0
+"""What a decider with a deadline of its own has beyond it to say so."""
 
 
 class Chain:
@@ -40,12 +42,16 @@ class Chain:
         return await self._default.decide(request)
 
     async def _ask(self, decider: Decider, request: AccessRequest) -> Decision | None:
+        own_s = getattr(decider, "timeout_s", None)
+        timeout_s = self._timeout_s if own_s is None else own_s + _GRACE_S
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await decider.decide(request)
         except TimeoutError:
-            logger.warning("decider %s did not answer in %s s", decider.name, self._timeout_s)
+            logger.warning("decider %s did not answer in %s s", decider.name, timeout_s)
         except Exception:
             # A decider may be a user's coroutine, which can raise anything.
             logger.exception("decider %s failed", decider.name)
-        return Decision(False, "access cannot be checked at the moment", decider.name)
+        return Decision(
+            False, "access cannot be checked at the moment", decider.name, innocent=True
+        )

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from hmac import compare_digest
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from streamserver.auth.hashes import ScryptHash, digest
 from streamserver.auth.request import AccessRequest, Action, Decision
+from streamserver.auth.rights import covers_name
+from streamserver.auth.tags import credential_tag
 from streamserver.config import KeyConfig
-from streamserver.names import StreamKey
+from streamserver.net.addresses import parse_ip
 
 __all__ = ["StaticKeys"]
 
@@ -19,6 +21,9 @@ class _Key:
     app: str
     name: str
     actions: frozenset[Action]
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    tag: str
+    keyless: bool
     digest: bytes | None = field(repr=False)
     scrypt: ScryptHash | None = field(repr=False)
 
@@ -29,18 +34,30 @@ class _Key:
         if text.startswith("sha256:"):
             known: bytes | None = bytes.fromhex(text.removeprefix("sha256:"))
         else:
-            known = digest(text) if scrypt is None else None
-        return cls(config.app, config.name, frozenset(config.actions), known, scrypt)
+            known = digest(text) if scrypt is None and text else None
+        return cls(
+            config.app,
+            config.name,
+            frozenset(Action(action.value) for action in config.actions),
+            tuple(ip_network(one) for one in config.ips),
+            # What it opens is a part of it: a key that opens less than before was taken back.
+            credential_tag("key", f"{text} {config.app} {config.name} {config.ips}"),
+            not text,
+            known,
+            scrypt,
+        )
 
-    def covers(self, action: Action, stream: StreamKey | None) -> bool:
-        if action not in self.actions:
+    def covers(self, request: AccessRequest) -> bool:
+        if request.action not in self.actions:
             return False
-        if stream is None:
+        if self.networks:
+            address = parse_ip(request.remote_ip)
+            if address is None or not any(address in network for network in self.networks):
+                return False
+        if request.stream is None:
             # The server as a whole is for keys that are bound to no stream.
             return self.app == self.name == "*"
-        # A rendition (name@720p) is a part of its stream.
-        name = stream.name.partition("@")[0]
-        return fnmatchcase(stream.app, self.app) and fnmatchcase(name, self.name)
+        return covers_name(request.stream, self.app, self.name)
 
 
 class StaticKeys:
@@ -57,27 +74,36 @@ class StaticKeys:
         self._slow = asyncio.Semaphore(1)
         self.actions = frozenset(action for key in self._keys for action in key.actions)
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags of all keys; when one is no longer among them, its key was taken away."""
+        return frozenset(key.tag for key in self._keys)
+
     async def decide(self, request: AccessRequest) -> Decision | None:
         """See `Decider`."""
-        covering = [key for key in self._keys if key.covers(request.action, request.stream)]
+        covering = [key for key in self._keys if key.covers(request)]
         for credential in request.credentials():
-            if self._matches_fast(covering, digest(credential)) or await self._matches_slow(
-                covering, credential
-            ):
-                return Decision(True, "the key opens it", self.name)
+            found = self._match_fast(covering, digest(credential))
+            found = found or await self._match_slow(covering, credential)
+            if found is not None:
+                return Decision(True, "the key opens it", self.name, credential=found.tag)
+        for key in covering:
+            if key.keyless:
+                return Decision(True, "the address opens it", self.name, credential=key.tag)
         return None
 
     @staticmethod
-    def _matches_fast(keys: list[_Key], presented: bytes) -> bool:
-        # Not any(), which would end at the first match.
-        return sum(compare_digest(presented, key.digest) for key in keys if key.digest) > 0
+    def _match_fast(keys: list[_Key], presented: bytes) -> _Key | None:
+        # All are compared: to end at the first match would tell by time which it was.
+        found = [key for key in keys if key.digest and compare_digest(presented, key.digest)]
+        return found[0] if found else None
 
-    async def _matches_slow(self, keys: list[_Key], credential: str) -> bool:
+    async def _match_slow(self, keys: list[_Key], credential: str) -> _Key | None:
         for key in keys:
             if key.scrypt is None or key.digest is not None:
                 continue
             async with self._slow:
                 if await asyncio.to_thread(key.scrypt.verify, credential):
                     key.digest = digest(credential)
-                    return True
-        return False
+                    return key
+        return None

@@ -1,9 +1,10 @@
 """What holds where no decider has spoken: the last voice of the chain."""
 
-from collections.abc import Set
+from collections.abc import Awaitable, Callable, Set
 
 from streamserver.auth.hashes import verify_secret
 from streamserver.auth.request import AccessRequest, Action, Decision
+from streamserver.names import StreamKey
 
 __all__ = ["DefaultPolicy"]
 
@@ -27,8 +28,11 @@ class DefaultPolicy:
         anonymous_publish: bool = False,
         open_play: bool = True,
         decided: Set[Action] = frozenset(),
+        needs_key: Callable[[StreamKey], Awaitable[bool]] | None = None,
     ) -> None:
         """``decided`` are the actions that another decider of the chain hands out keys for.
+
+        ``needs_key`` tells whether a stream has a key of its own.
 
         ``publish_hash`` is that of the generated key; None when keys are configured.
         """
@@ -37,28 +41,38 @@ class DefaultPolicy:
         self._anonymous_publish = anonymous_publish
         self._open_play = open_play
         self._decided = decided
+        self._needs_key = needs_key
 
     async def decide(self, request: AccessRequest) -> Decision:
         """Always decides."""
         match request.action:
             case Action.PUBLISH:
-                return self._publish(request)
+                return await self._publish(request)
             case Action.PLAY:
                 return self._play(request)
             case Action.API | Action.METRICS:
                 return self._api(request)
+            case Action.CONNECT:
+                return self._allow("anyone may connect")
 
-    def _publish(self, request: AccessRequest) -> Decision:
+    async def _publish(self, request: AccessRequest) -> Decision:
         has_deciders = Action.PUBLISH in self._decided
         if _knows(request, self._publish_hash):
             return self._allow("the publish key is right")
         if request.credentials() and (has_deciders or self._publish_hash is not None):
             return self._wrong("the key does not allow publishing here")
+        if await self._has_own_key(request.stream):
+            return self._missing("this stream has a key of its own: add ?key=... to the stream key")
         if self._anonymous_publish:
             return self._allow("anyone may publish")
         if request.local and not has_deciders:
             return self._allow("publishing from this machine is open")
         return self._missing("publishing needs a key: add ?key=... to the stream key")
+
+    async def _has_own_key(self, stream: StreamKey | None) -> bool:
+        if self._needs_key is None or stream is None:
+            return False
+        return await self._needs_key(stream)
 
     def _play(self, request: AccessRequest) -> Decision:
         if request.credentials() and Action.PLAY in self._decided:

@@ -2,14 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
-from streamserver.config import KeyAction as Action
 from streamserver.names import StreamKey
 
 __all__ = ["AccessRequest", "Action", "Decider", "Decision"]
 
 _QUERY_CREDENTIALS = ("key", "token")
+
+
+class Action(StrEnum):
+    """What may be asked for."""
+
+    CONNECT = "connect"
+    """To speak RTMP at all; only hooks are asked."""
+
+    PUBLISH = "publish"
+    """To publish a stream."""
+
+    PLAY = "play"
+    """To watch a stream."""
+
+    API = "api"
+    """To call the API."""
+
+    METRICS = "metrics"
+    """To read the metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +56,9 @@ class AccessRequest:
     write: bool = False
     """For the API: whether it would change something."""
 
+    manage: bool = False
+    """For the API: whether what it would change is a stream's own, which ``manage`` allows."""
+
     user: str | None = None
     """The user name, where the protocol has one."""
 
@@ -53,7 +75,10 @@ class AccessRequest:
     """What the client calls itself."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The headers of an HTTP request."""
+    """The headers of an HTTP request, all of them; a hook is told those that it names."""
+
+    details: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What RTMP's connect says besides: ``app``, ``tc_url``, ``swf_url``, ``page_url``."""
 
     def credentials(self) -> tuple[str, ...]:
         """Everything in it that may be a key, without doubles and empty ones.
@@ -83,9 +108,29 @@ class Decision:
     missing: bool = False
     """Refused because no credential came: a door that can, asks for one (401 in place of 403)."""
 
+    innocent: bool = False
+    """Refused, and no sign of somebody who tries keys: not counted towards a ban."""
+
+    expires_s: int | None = None
+    """Unix time at which what was allowed ends; None: when its holder leaves."""
+
+    credential: str = ""
+    """The tag of the credential that opened (see `credential_tag`); when that is taken back,
+    running sessions of it end. Empty: none that could be."""
+
+    stream: StreamKey | None = None
+    """The stream that it is about in truth, in the place of the one asked for; None: that one."""
+
+    destinations: tuple[str, ...] = field(default=(), repr=False)
+    """For a publisher: URLs that this broadcast is sent on to, and that are not kept."""
+
 
 class Decider(Protocol):
-    """One voice in the chain."""
+    """One voice in the chain.
+
+    One that keeps its own deadline says it as ``timeout_s``; the chain waits that long, and a
+    little more.
+    """
 
     name: str
     """What logs call it."""

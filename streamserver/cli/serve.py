@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TextIO
 
 from streamserver import __version__
-from streamserver.auth import Access
+from streamserver.auth import GeneratedSecret
 from streamserver.cli.arguments import Options
 from streamserver.cli.banner import BannerInfo, banner
 from streamserver.config import LoadedConfig
@@ -27,6 +27,18 @@ _FAILURE: Final = 1
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+class HasSecrets(Protocol):
+    """`streamserver.auth.Access`, as far as the banner looks."""
+
+    @property
+    def publish_key(self) -> GeneratedSecret | None:
+        """The generated publish key, if there is one."""
+
+    @property
+    def api_token(self) -> GeneratedSecret | None:
+        """The generated API token, if there is one."""
+
+
 class Running(Protocol):
     """What the server tells when all its ports are open."""
 
@@ -35,7 +47,7 @@ class Running(Protocol):
         """What is open."""
 
     @property
-    def access(self) -> Access:
+    def access(self) -> HasSecrets:
         """Holds the secrets that this run made."""
 
     @property

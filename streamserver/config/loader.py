@@ -55,7 +55,9 @@ class LoadedConfig:
         texts = [auth.api_token.reveal(), *(key.key.reveal() for key in auth.keys)]
         for server in self.config.webrtc.ice_servers:
             texts += [server.credential.reveal(), server.secret.reveal()]
+        texts.append(auth.jwt.secret.reveal())
         urls = [one.url.reveal() for one in self.config.destinations]
+        urls += [hook.url.reveal() for hook in auth.hooks if "?" in hook.url.reveal()]
         urls += [one.source.reveal() for one in self.config.streams.values()]
         for url in urls:
             # The key may hold slashes behind its question mark.

@@ -6,15 +6,15 @@ from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
+from streamserver.config.access_rules import access_rules
 from streamserver.config.memory import memory_bound
-from streamserver.config.model import Config, KeyConfig
+from streamserver.config.model import Config
 from streamserver.config.toml_lines import KeyPath
 from streamserver.errors import InvalidNameError
 from streamserver.names import StreamKey
 
 __all__ = ["broken_rules"]
 
-_PATTERN: Final = re.compile(r"[A-Za-z0-9._*-]{1,128}\Z")
 _SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps")
 _TO_US: Final = "-c copy -f flv rtmp://localhost/app/name"
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}\Z")
@@ -22,8 +22,6 @@ _ICE_URL: Final = re.compile(
     r"(stuns?:[A-Za-z0-9.\[\]:_-]+|turns?:[A-Za-z0-9.\[\]:_-]+(\?transport=(udp|tcp))?)\Z"
 )
 _USER: Final = re.compile(r"[!#-\[\]-~ ]{0,256}\Z")
-_MIN_KEY: Final = 8
-_MIN_TOKEN: Final = 16
 _MIN_SECRET: Final = 16
 
 
@@ -32,7 +30,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     yield from _certificates(config)
     yield from _proxies(config)
     yield from _names(config)
-    yield from _credentials(config)
+    yield from access_rules(config)
     yield from _media(config)
     yield from _destinations(config)
     yield from _webhooks(config)
@@ -74,45 +72,6 @@ def _names(config: Config) -> Iterator[tuple[KeyPath, str]]:
             StreamKey(app, "default")
         except InvalidNameError as error:
             yield ("server", "apps", index), str(error)
-
-
-def _credentials(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    token = config.auth.api_token.reveal()
-    if token and len(token) < _MIN_TOKEN:
-        yield ("auth", "api_token"), f"is shorter than {_MIN_TOKEN} characters"
-    for index, key in enumerate(config.auth.keys):
-        path: KeyPath = ("auth", "keys", index)
-        yield from _key(path, key)
-
-
-def _key(path: KeyPath, key: KeyConfig) -> Iterator[tuple[KeyPath, str]]:
-    text = key.key.reveal()
-    if len(text) < _MIN_KEY:
-        yield (*path, "key"), f"is shorter than {_MIN_KEY} characters"
-    elif text.startswith(("sha256:", "scrypt:")) and not _is_hash(text):
-        yield (
-            (*path, "key"),
-            "is no hash that this server reads: sha256:<64 hex digits> or scrypt:…",
-        )
-    for field, pattern in (("app", key.app), ("name", key.name)):
-        if not _PATTERN.match(pattern):
-            yield (*path, field), "is no name, and no name with * in it"
-    if not key.actions:
-        yield (*path, "actions"), "allows nothing: list publish, play, api or metrics"
-
-
-def _is_hash(text: str) -> bool:
-    """``sha256:hex``, or ``scrypt:log2(n):r:p:salt:hash`` within bounds of memory and time."""
-    if text.startswith("sha256:"):
-        return re.fullmatch(r"sha256:[0-9a-fA-F]{64}", text) is not None
-    found = re.fullmatch(
-        r"scrypt:(\d{1,2}):(\d{1,2}):(\d{1,2}):(?:[0-9a-fA-F]{2}){8,64}:[0-9a-fA-F]{64}", text
-    )
-    if found is None:
-        return False
-    log_n, r, p = (int(group) for group in found.groups())
-    # 128 * n * r bytes are needed to check one credential.
-    return 1 <= log_n <= 17 and 1 <= r <= 16 and 1 <= p <= 4 and 128 * (1 << log_n) * r <= 1 << 26
 
 
 def _media(config: Config) -> Iterator[tuple[KeyPath, str]]:

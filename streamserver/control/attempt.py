@@ -57,6 +57,9 @@ class Attempt:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The header fields of an HTTP request."""
 
+    details: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What an RTMP connect says besides; see `AccessRequest.details`."""
+
     close: Callable[[str], None] = field(repr=False)
     """Ends its connection, with a reason."""
 
@@ -75,12 +78,18 @@ class Attempt:
             query=self.params,
             user_agent=clean_agent(self.user_agent),
             headers=self.headers,
+            details=self.details,
         )
 
     def session(
-        self, action: sessions.Action, key: StreamKey, session_id: str, wall_ns: int
+        self,
+        action: sessions.Action,
+        key: StreamKey,
+        session_id: str,
+        wall_ns: int,
+        decision: Decision | None = None,
     ) -> Session:
-        """The session that it becomes, at a Unix time."""
+        """The session that it becomes, at a Unix time, by a decision that may end it."""
         return Session(
             id=session_id,
             action=action,
@@ -90,6 +99,8 @@ class Attempt:
             user_agent=clean_agent(self.user_agent),
             joined_at=datetime.fromtimestamp(wall_ns // 1_000_000 / 1000, UTC),
             close=self.close,
+            expires_s=decision.expires_s if decision else None,
+            credential=decision.credential if decision else "",
         )
 
 

@@ -6,8 +6,9 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from streamserver.auth import AccessRequest, Action, Decision, parse_authorization
-from streamserver.errors import AccessDeniedError
+from streamserver.control.attempt import admit
 from streamserver.names import StreamKey
+from streamserver.outputs.hls.grants import Grant
 
 __all__ = ["Decides", "IsLocal", "PlayGate", "Player"]
 
@@ -54,8 +55,8 @@ class PlayGate:
         self._is_local = is_local
         self._demand = demand
 
-    async def check_hls(self, stream: StreamKey, player: Player, query: str) -> None:
-        """Raises `AccessDeniedError` when the client may not watch; ``query`` is the URL's."""
+    async def check_hls(self, stream: StreamKey, player: Player, query: str) -> Grant:
+        """What the client may watch; ``query`` is the URL's. Raises `AccessDeniedError`."""
         credentials = parse_authorization(player.headers.get("Authorization"))
         decision = await self._chain.decide(
             AccessRequest(
@@ -73,10 +74,11 @@ class PlayGate:
                 headers=player.headers,
             )
         )
-        if not decision.allowed:
-            raise AccessDeniedError(decision.reason)
+        admit(decision)
+        stream = decision.stream or stream
         if self._demand is not None:
             await self._demand(stream)
+        return Grant(stream, decision.expires_s, decision.credential)
 
 
 def _params(query: str) -> Mapping[str, str]:

@@ -1,19 +1,24 @@
 """Publishing as a plain call: may he, and the right to append."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from streamserver.auth.request import Action
+from streamserver.auth.request import Action, Decision
+from streamserver.auth.stream_keys import StreamKeyDecider, looks_like_secret
 from streamserver.clock import Clock
 from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
-from streamserver.errors import InvalidNameError
+from streamserver.errors import AccessDeniedError, InvalidNameError
 from streamserver.hub import sessions
 from streamserver.hub.registry import Lease, Registry
 from streamserver.hub.sessions import Session, SessionTable
-from streamserver.names import StreamKey
+from streamserver.names import DEFAULT_NAME, StreamKey
 
-__all__ = ["Publication", "Publishing"]
+__all__ = ["Lend", "Publication", "Publishing"]
+
+Lend = Callable[[StreamKey, Sequence[str]], Awaitable[None]]
+"""``lend(stream, urls)``: where this broadcast is sent on to, as a hook said."""
 
 
 class Publication:
@@ -43,13 +48,18 @@ class Publishing:
         clock: Clock,
         *,
         apps: tuple[str, ...] = (),
+        stream_keys: StreamKeyDecider | None = None,
+        lend: Lend | None = None,
     ) -> None:
-        """``apps`` are the only apps that exist; empty for any."""
+        """``apps`` are the only apps that exist; empty for any. ``stream_keys`` knows the streams
+        that a key in the place of a name stands for."""
         self._registry = registry
         self._table = table
         self._decider = decider
         self._clock = clock
         self._apps = apps
+        self._stream_keys = stream_keys
+        self._lend = lend
 
     async def open(self, attempt: Attempt) -> Publication:
         """Lets a publisher in.
@@ -57,11 +67,18 @@ class Publishing:
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
         `StreamBusyError`, `LimitError`, `ShuttingDownError`.
         """
-        key, session_id = await self._admit(attempt)
-        session = self._session(attempt, key, session_id)
+        key, session_id, decision = await self._admit(attempt)
+        session = self._session(attempt, key, session_id, decision)
         lease = await self._registry.claim(key, session)
         self._table.add(session)
-        return Publication(lease, session, self._table)
+        publication = Publication(lease, session, self._table)
+        if decision.destinations and self._lend is not None:
+            try:
+                await self._lend(key, decision.destinations)
+            except BaseException:
+                publication.close("the publisher left while it was let in")
+                raise
+        return publication
 
     async def check(self, attempt: Attempt) -> None:
         """Raises `RefusedError` when such a publisher would not be let in."""
@@ -83,19 +100,49 @@ class Publishing:
         self._table.add(session)
         return Publication(lease, session, self._table)
 
-    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str]:
-        key = StreamKey(attempt.app, attempt.name)
+    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str, Decision]:
+        attempt = await self._resolve(attempt)
+        key = self._check(StreamKey(attempt.app, attempt.name))
+        session_id = secrets.token_urlsafe(12)
+        request = attempt.access_request(Action.PUBLISH, key, session_id)
+        decision = await self._decider.decide(request)
+        admit(decision)
+        return self._check(self._granted(key, decision)), session_id, decision
+
+    async def _resolve(self, attempt: Attempt) -> Attempt:
+        """The same attempt with the stream's name, where its secret key stood in that place."""
+        if self._stream_keys is None:
+            return attempt
+        found = await self._stream_keys.resolve(attempt.app, attempt.name)
+        if found is None:
+            return attempt
+        key, secret = found
+        params = {**attempt.params, "key": secret}
+        return replace(attempt, app=key.app, name=key.name, params=params)
+
+    def _check(self, key: StreamKey) -> StreamKey:
         if "@" in key.name:
             raise InvalidNameError("names with @ are renditions, which only the server makes")
         if self._apps and key.app not in self._apps:
-            raise InvalidNameError(
-                f"there is no app {key.app!r}; this server has {', '.join(self._apps)}"
-            )
-        session_id = secrets.token_urlsafe(12)
-        request = attempt.access_request(Action.PUBLISH, key, session_id)
-        admit(await self._decider.decide(request))
-        return key, session_id
+            # The word may be a key in the wrong field: it is not repeated.
+            raise InvalidNameError(f"there is no such app; this server has {', '.join(self._apps)}")
+        return key
 
-    def _session(self, attempt: Attempt, key: StreamKey, session_id: str) -> Session:
+    @staticmethod
+    def _granted(key: StreamKey, decision: Decision) -> StreamKey:
+        """The stream that is published in truth."""
+        if decision.stream is not None:
+            return decision.stream
+        if looks_like_secret(key.name) or (key.name == DEFAULT_NAME and looks_like_secret(key.app)):
+            # A key that was rotated, most likely: as a name, everybody would see it.
+            raise AccessDeniedError(
+                "this looks like a stream key, and no stream has it; "
+                "give the stream's name, and the key as ?key=..."
+            )
+        return key
+
+    def _session(
+        self, attempt: Attempt, key: StreamKey, session_id: str, decision: Decision | None = None
+    ) -> Session:
         wall_ns = self._clock.wall_ns()
-        return attempt.session(sessions.Action.PUBLISH, key, session_id, wall_ns)
+        return attempt.session(sessions.Action.PUBLISH, key, session_id, wall_ns, decision)

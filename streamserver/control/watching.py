@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 
-from streamserver.auth import Action
+from streamserver.auth import Action, Decision
 from streamserver.clock import Clock
 from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
@@ -56,10 +56,10 @@ class Watching(StreamListener):
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
         `NotFoundError`, `ShuttingDownError`.
         """
-        key, session_id = await self._admit(attempt)
+        key, session_id, decision = await self._admit(attempt)
         stream = await self._find(key, wait_s)
         wall_ns = self._clock.wall_ns()
-        session = attempt.session(sessions.Action.PLAY, key, session_id, wall_ns)
+        session = attempt.session(sessions.Action.PLAY, key, session_id, wall_ns, decision)
         self._table.add(session)
         return Watch(stream, session, self._table)
 
@@ -73,12 +73,13 @@ class Watching(StreamListener):
             if not future.done():
                 future.set_result(None)
 
-    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str]:
+    async def _admit(self, attempt: Attempt) -> tuple[StreamKey, str, Decision]:
         key = StreamKey(attempt.app, attempt.name)
         session_id = secrets.token_urlsafe(12)
         request = attempt.access_request(Action.PLAY, key, session_id)
-        admit(await self._decider.decide(request))
-        return key, session_id
+        decision = await self._decider.decide(request)
+        admit(decision)
+        return decision.stream or key, session_id, decision
 
     async def _find(self, key: StreamKey, wait_s: float) -> Stream:
         if self._registry.draining:

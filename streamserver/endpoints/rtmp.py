@@ -14,18 +14,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
+from streamserver.auth.bans import BanTable
 from streamserver.auth.loopback import is_loopback_request
 from streamserver.clock import Clock
-from streamserver.control.attempt import Attempt, clean_agent
+from streamserver.control.attempt import Attempt
+from streamserver.control.connecting import Connecting
 from streamserver.control.publishing import Publication, Publishing
+from streamserver.endpoints.rtmp_attempts import connect_attempt, media_attempt
 from streamserver.endpoints.rtmp_watch import PlayDoor, RtmpWatch
 from streamserver.errors import NotFoundError, RefusedError, RemoteProtocolError
-from streamserver.hub.sessions import Protocol
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.net.addresses import unmap
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.proxy_protocol import ProxyProtocolParser
 from streamserver.net.sockets import BACKLOG, bind
+from streamserver.rtmp.auth_server import Proven
 from streamserver.rtmp.events import (
     Closed,
     ConnectReceived,
@@ -126,6 +129,7 @@ class RtmpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._proxy: ProxyProtocolParser | None = None
         self._connect: ConnectReceived | None = None
+        self._proven: Proven | None = None
         self._publication: Publication | None = None
         self._ingest: RtmpIngest | None = None
         self._watch: RtmpWatch | None = None
@@ -147,6 +151,10 @@ class RtmpConnection(asyncio.Protocol):
         if refusal:
             self._outcome = "refused"
             self._endpoint.complain("%s refused: %s", self._peer, refusal)
+            transport.abort()
+        elif self._endpoint.is_banned(self.peer_ip):
+            # No line: one was written when the ban began.
+            self._outcome = "banned"
             transport.abort()
         elif self._endpoint.expects_proxy_header(self.peer_ip):
             self._proxy = ProxyProtocolParser()
@@ -228,6 +236,8 @@ class RtmpConnection(asyncio.Protocol):
         match event:
             case ConnectReceived():
                 self._connect = event
+                if self._endpoint.connecting is not None and self.session.decides_connect:
+                    self._decide(self._admit(self._endpoint.connecting, event))
             case PublishRequested():
                 self._decide(self._publish(event))
             case PlayRequested():
@@ -257,6 +267,25 @@ class RtmpConnection(asyncio.Protocol):
         if deciding is not None:
             deciding.cancel()
 
+    async def _admit(self, connecting: Connecting, connect: ConnectReceived) -> None:
+        """Asks whether the peer may connect, and what it can prove."""
+        try:
+            self._proven = await connecting.open(
+                connect_attempt(connect, remote_ip=self.remote_ip, local=self._is_local())
+            )
+        except RefusedError as refusal:
+            self._outcome = "refused"
+            self._endpoint.complain("%s may not connect", self._peer)
+            self.session.reject_connect(str(refusal))
+            self._flush()
+            return
+        self._deciding = None
+        now_ns = self._endpoint.now_ns()
+        self.session.accept_connect(now_ns)
+        for event in self.session.events():
+            self._handle(event, now_ns)
+        self._flush()
+
     async def _publish(self, request: PublishRequested) -> None:
         """Asks whether the peer may publish, and lets it."""
         try:
@@ -284,18 +313,13 @@ class RtmpConnection(asyncio.Protocol):
             self._handle(event, now_ns)
         self._flush()
 
-    def _attempt(self, request: PublishRequested) -> Attempt:
-        connect = self._connect
-        return Attempt(
-            protocol=Protocol.RTMP,
-            app=request.app,
-            name=request.name,
+    def _attempt(self, request: PublishRequested | PlayRequested) -> Attempt:
+        return media_attempt(
+            request,
+            self._connect,
+            self._proven,
             remote_ip=self.remote_ip,
             local=self._is_local(),
-            user_agent=clean_agent(connect.flash_ver) if connect else "",
-            params=request.params,
-            user=(connect.user or None) if connect else None,
-            password=(connect.password or None) if connect else None,
             close=self.kick,
         )
 
@@ -334,7 +358,7 @@ class RtmpConnection(asyncio.Protocol):
             if door is None:
                 raise NotFoundError("this listener does not play")
             four_ccs = connect.four_ccs if connect else ()
-            watch = await door.open(self._watch_attempt(request), four_ccs)
+            watch = await door.open(self._attempt(request), four_ccs)
         except RefusedError as refusal:
             self._outcome = "refused"
             self._endpoint.complain("%s may not play: %s", self._peer, refusal)
@@ -353,21 +377,6 @@ class RtmpConnection(asyncio.Protocol):
         self._flush()
         logger.info("%s plays %s", self._peer, watch.session.stream)
         watch.begin(transport, request.stream_id, partial(self._watched, request.stream_id))
-
-    def _watch_attempt(self, request: PlayRequested) -> Attempt:
-        connect = self._connect
-        return Attempt(
-            protocol=Protocol.RTMP,
-            app=request.app,
-            name=request.name,
-            remote_ip=self.remote_ip,
-            local=self._is_local(),
-            user_agent=clean_agent(connect.flash_ver) if connect else "",
-            params=request.params,
-            user=(connect.user or None) if connect else None,
-            password=(connect.password or None) if connect else None,
-            close=self.kick,
-        )
 
     def _watched(self, stream_id: int, reason: str, over: bool) -> None:
         """The fan-out has let the player go."""
@@ -445,6 +454,11 @@ class RtmpConnection(asyncio.Protocol):
         if header.source is not None:
             self.remote_ip = header.source[0]
             self._peer = f"{header.source[0]}:{header.source[1]} (via {self.peer_ip})"
+            if self._endpoint.is_banned(self.remote_ip):
+                self._outcome = "banned"
+                self._closing = True
+                self.abort()
+                return b""
         rest, self._proxy = self._proxy.remainder(), None
         return rest
 
@@ -460,11 +474,17 @@ class RtmpEndpoint:
         proxies: TrustedProxies,
         clock: Clock,
         play: PlayDoor | None = None,
+        connecting: Connecting | None = None,
+        bans: BanTable | None = None,
         complain: Callable[..., object] = logger.info,
     ) -> None:
         """``play`` lets players in; without it the listener only takes publishers. ``complain``
-        writes a log line about a peer's fault; rate-limited by its owner."""
+        writes a log line about a peer's fault; rate-limited by its owner. ``connecting`` decides
+        about each connect, and wants ``settings.session.decide_connect``; ``bans`` names those who
+        are turned away at the door."""
         self.settings = settings
+        self.connecting = connecting
+        self._bans = bans
         self.publishing = publishing
         self.play = play
         self.complain = complain
@@ -545,6 +565,10 @@ class RtmpEndpoint:
         if many and not self._proxies.trusts(address):
             return "too many connections from this address (limits.connections_per_address)"
         return None
+
+    def is_banned(self, ip: str) -> bool:
+        """Whether an address failed too often lately."""
+        return self._bans is not None and self._bans.is_banned(ip)
 
     def expects_proxy_header(self, peer_ip: str) -> bool:
         """Whether a connection from this address begins with a PROXY protocol header."""

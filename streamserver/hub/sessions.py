@@ -91,6 +91,12 @@ class Session:
     close: Callable[[str], None]
     """Ends it, with a reason for people; safe to call twice."""
 
+    expires_s: int | None = None
+    """Unix time at which what let it in ends, and it with that; None: never."""
+
+    credential: str = ""
+    """The tag of the credential that let it in; when that is taken back it ends. Empty: none."""
+
     bytes_received: int = 0
     """Bytes of media that came from it."""
 

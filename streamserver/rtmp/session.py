@@ -212,6 +212,11 @@ class ServerSession:
         except RemoteProtocolError as fault:
             self._finish(str(fault))
 
+    @property
+    def decides_connect(self) -> bool:
+        """Whether a connect waits for the host's decision."""
+        return self._state is ConnectionState.DECIDING
+
     def reject_connect(self, reason: str, code: str = "NetConnection.Connect.Rejected") -> None:
         """Answers `ConnectReceived` with no and a sentence for people; close after the flush."""
         if not self._deciding():

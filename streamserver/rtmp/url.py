@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from streamserver.errors import InvalidNameError
 from streamserver.names import DEFAULT_NAME, RESERVED_APPS, StreamKey
 
-__all__ = ["MAX_PARAMETERS", "StreamTarget", "TcUrl", "resolve"]
+__all__ = ["MAX_PARAMETERS", "StreamTarget", "TcUrl", "query_parameters", "resolve"]
 
 MAX_PARAMETERS: Final = 64
 """Query parameters that a publisher or player may send."""
@@ -94,14 +94,14 @@ def resolve(app: str, key: str, tc_url: str = "") -> StreamTarget:
     url = TcUrl.parse(tc_url)
     app_path, app_query = _cut_query(_vhost_to_query(app.strip(_QUOTES_AND_SPACE)))
     key_path, key_query = _cut_query(_vhost_to_query(key.strip(_QUOTES_AND_SPACE)))
-    params = _parse_query(url.query)
-    app_params = _parse_query(app_query)
+    params = query_parameters(url.query)
+    app_params = query_parameters(app_query)
     # `app?vhost=v/name`: no host holds a slash, so the name was swallowed by the query.
     for host_key in _HOST_KEYS & app_params.keys():
         app_params[host_key], _, more = app_params[host_key].partition("/")
         key_path = f"{more}/{key_path}"
     params.update(app_params)
-    params.update(_parse_query(key_query))
+    params.update(query_parameters(key_query))
     if len(params) > MAX_PARAMETERS:
         raise InvalidNameError(f"the URL has more than {MAX_PARAMETERS} parameters")
     if any(_CONTROL.search(text) for pair in params.items() for text in pair):
@@ -157,7 +157,7 @@ def _vhost_to_query(text: str) -> str:
     return f"{head}{'&' if '?' in head else '?'}vhost={host}{'&' if mark else ''}{query}"
 
 
-def _parse_query(query: str) -> dict[str, str]:
+def query_parameters(query: str) -> dict[str, str]:
     """Parameters, percent-decoded. ``+`` stays: tokens in base64 are full of it."""
     params: dict[str, str] = {}
     for pair in query.split("&", MAX_PARAMETERS + 1):

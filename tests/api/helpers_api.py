@@ -18,8 +18,23 @@ from streamserver.api import (
     Services,
 )
 from streamserver.api.openapi import render
+from streamserver.auth import (
+    Access,
+    AccessContext,
+    BanSettings,
+    BanTable,
+    Chain,
+    DefaultPolicy,
+    Gate,
+)
+from streamserver.auth.stream_keys import StreamKeyDecider
+from streamserver.auth.tokens import OwnTokens
+from streamserver.clock import Clock
 from streamserver.control import LoopLag
+from streamserver.control.credentials import CredentialControl
+from streamserver.control.session_ends import SessionEnds
 from streamserver.hub.slicer import Slicer
+from streamserver.storage import MemoryStorage
 from tests.control.helpers_world import World, call_at_once
 
 Client = TestClient[web.Request, web.Application]
@@ -46,6 +61,18 @@ class FakeDriver:
     failures: int = 0
 
 
+def unguarded_access(storage: MemoryStorage, clock: Clock) -> Access:
+    """Who may, as far as operations on credentials look."""
+    bans = BanTable(BanSettings(), clock.monotonic_ns)
+    return Access(
+        gate=Gate(Chain([], DefaultPolicy(api_hash="")), bans),
+        tokens=OwnTokens(b"secret", clock.wall_ns),
+        stream_keys=StreamKeyDecider(storage),
+        store=storage,
+        context=AccessContext(clock=clock),
+    )
+
+
 class ApiWorld(World):
     """A small server with its API."""
 
@@ -54,6 +81,9 @@ class ApiWorld(World):
         self.driver = FakeDriver(self.clock.now_ns)
         self.slicer = Slicer(now_ns=self.clock.monotonic_ns, schedule=call_at_once)
         self.authorizer = FakeAuthorizer()
+        self.storage = MemoryStorage()
+        self.access = unguarded_access(self.storage, self.clock)
+        self.ends = SessionEnds(self.sessions, self.clock)
         self.metrics = ServerMetrics(
             MetricsSources(
                 facts=self.facts,
@@ -71,6 +101,7 @@ class ApiWorld(World):
         """The API, as the composition root makes it."""
         services = Services(
             control=self.control,
+            credentials=CredentialControl(self.access, self.storage, self.ends, self.clock),
             scrape=self.metrics.scrape,
             heartbeat=self.driver,
             clock=self.clock,

@@ -32,6 +32,9 @@ NAMES = re.findall(
     streamserver_destinations streamserver_destination_sent_bytes_total
     streamserver_destination_dropped_frames_total streamserver_destination_reconnects_total
     streamserver_destination_failures_total
+    streamserver_access_decisions_total streamserver_access_failures_total
+    streamserver_access_banned streamserver_access_bans_total
+    streamserver_access_ban_refusals_total streamserver_access_hook_calls_total
     process_cpu_seconds_total process_resident_memory_bytes process_open_fds process_max_fds
     """,
 )
@@ -76,6 +79,8 @@ def test_no_label_is_an_id_or_the_name_of_a_stream():
     labels = {label for metric in METRICS for label in metric.labels}
     assert labels == {
         "version", "state", "protocol", "action", "kind", "note", "log", "way", "outcome",
+        # A hook by its number in the configuration.
+        "decider", "hook",
     }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_it_shows_no_secret() -> None:
     )
     assert ran.code == 0
     assert 'api_token = "***"' in ran.out
-    assert '[{ key = "***", app = "live", name = "*", actions = ["publish"] }]' in ran.out
+    assert '[{ key = "***", app = "live", name = "*", actions = ["publish"], ips = [] }]' in ran.out
     assert "0123456789abcdef" not in ran.out
     assert "fedcba9876543210" not in ran.out
 

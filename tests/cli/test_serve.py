@@ -8,10 +8,9 @@ import types
 
 import pytest
 
-from streamserver.auth import Access
 from streamserver.cli import serve as module
 from streamserver.errors import ConfigError, UnavailableError
-from tests.cli.helpers_cli import KEY, TOKEN, FakeRunning, FakeServer, run_program
+from tests.cli.helpers_cli import KEY, TOKEN, FakeRunning, FakeServer, Secrets, run_program
 
 
 def test_the_server_is_told_what_the_command_line_says() -> None:
@@ -58,8 +57,7 @@ def test_secrets_of_the_configuration_are_masked_in_the_log() -> None:
 
 
 def test_with_configured_credentials_the_banner_shows_none() -> None:
-    access = FakeRunning().access
-    running = FakeRunning(access=Access(access.decider, None, None))
+    running = FakeRunning(access=Secrets())
     ran = run_program(server=FakeServer(running=running))
     assert "[auth] api_token" in ran.err
     assert "<your publish key>" in ran.err

@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from streamserver.config import Config, SourceKind, load
 from streamserver.config.reader import dotted, leaf_paths
@@ -15,13 +17,17 @@ def test_it_loads_and_says_the_defaults() -> None:
     assert load(FILE).config == Config()
 
 
+def listed(table: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        path = f"{above}.{name}" if above else name
+        if isinstance(value, dict) and value:
+            yield from listed(value, path)
+        else:
+            yield path
+
+
 def test_it_lists_every_key_in_the_order_of_the_code() -> None:
-    listed: list[str] = []
-    for section, keys in tomllib.loads(TEXT).items():
-        listed += (
-            [f"{section}.{key}" for key in keys] if isinstance(keys, dict) and keys else [section]
-        )
-    assert listed == [dotted(path) for path in leaf_paths(Config)]
+    assert list(listed(tomllib.loads(TEXT))) == [dotted(path) for path in leaf_paths(Config)]
 
 
 def test_every_key_comes_from_it() -> None:

@@ -187,9 +187,10 @@ def test_faults_of_keys_name_the_line_of_each(tmp_path: Path) -> None:
 
 def test_a_key_without_its_secret_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path, '[[auth.keys]]\napp = "a"\n[[auth.keys]]\nkye = "0123456789"\n')
+    empty = "is empty: give a key, or the addresses (ips) that need none"
     assert faults_of(path) == [
-        f"{path}:1: auth.keys[0].key: is missing",
-        f"{path}:3: auth.keys[1].key: is missing",
+        f"{path}:1: auth.keys[0].key: {empty}",
+        f"{path}:3: auth.keys[1].key: {empty}",
         f"{path}:4: auth.keys[1].kye: unknown key; did you mean auth.keys[1].key?",
     ]
 

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 from streamserver.endpoints.http.answers import problem_body
 from streamserver.endpoints.http.media import MEDIA_HEADERS, SERVER
 from streamserver.endpoints.http.requests import FastHandler
-from streamserver.errors import RefusedError, RemoteProtocolError
+from streamserver.errors import AccessDeniedError, RefusedError, RemoteProtocolError
 
 __all__ = ["AppSettings", "InnerHandler", "Mount", "build_app", "problem", "public_path"]
 
@@ -65,6 +65,9 @@ class AppSettings:
 
     client_address: Callable[[str, Mapping[str, str]], str] | None = None
     """The client's address from the socket's and the headers; None: the socket's, unmapped."""
+
+    is_banned: Callable[[str], bool] | None = None
+    """Whether a client's address failed too often lately; None: none ever does."""
 
     is_trusted_proxy: Callable[[str], bool] | None = None
     """Whether the socket's address may say ``X-Forwarded-Prefix``."""
@@ -180,6 +183,8 @@ def _middleware(settings: AppSettings) -> Middleware:
     async def shared(request: web.Request, handler: Handler) -> web.StreamResponse:
         request = _with_client_address(request, settings)
         try:
+            if settings.is_banned is not None and settings.is_banned(request.remote or ""):
+                raise AccessDeniedError("too many failed tries from this address; try again later")
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:

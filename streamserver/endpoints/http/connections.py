@@ -93,6 +93,7 @@ class Connections:
         base_path: str = "",
         port: int = 0,
         exempt: Callable[[str], bool] | None = None,
+        is_banned: Callable[[str], bool] | None = None,
     ) -> None:
         base = base_path.encode()
         self.fast = tuple((base + prefix.encode(), len(base), handler) for prefix, handler in fast)
@@ -111,6 +112,7 @@ class Connections:
         """``now_ms`` plus the idle timeout."""
         self._clock = clock
         self._exempt = exempt
+        self._is_banned = is_banned
         self._fronts: set[Front] = set()
         self._by_address: dict[str, int] = {}
         self._peers = PeerLog(logger)
@@ -154,6 +156,10 @@ class Connections:
         ):
             return "Too many connections are open from this address."
         return None
+
+    def is_banned(self, front: Front) -> bool:
+        """Whether the peer failed too often lately; behind a proxy the application asks."""
+        return self._is_banned is not None and bool(front.peer) and self._is_banned(front.peer)
 
     def forget(self, front: Front) -> None:
         """Counts a connection out."""

@@ -55,7 +55,7 @@ class HttpEndpoint:
     """One open listener.
 
     ``app_settings`` and ``front_settings`` are the bounds; ``exempt`` names addresses that the
-    bound per address does not concern.
+    bound per address does not concern, ``is_banned`` those that are turned away at the door.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class HttpEndpoint:
         app_settings: AppSettings | None = None,
         front_settings: FrontSettings | None = None,
         exempt: Callable[[str], bool] | None = None,
+        is_banned: Callable[[str], bool] | None = None,
     ) -> None:
         self.listener = listener
         self.addresses: tuple[tuple[str, int], ...] = ()
@@ -88,6 +89,7 @@ class HttpEndpoint:
             settings=front_settings,
             base_path=listener.base_path,
             exempt=exempt,
+            is_banned=is_banned,
         )
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None

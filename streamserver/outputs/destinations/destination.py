@@ -56,6 +56,9 @@ class DestinationSpec:
     configured: bool = False
     """Whether it stands in the configuration; otherwise it was made through the API."""
 
+    passing: bool = False
+    """Whether it is for this broadcast only, as an access hook said; it is kept nowhere."""
+
 
 class Delivery(Protocol):
     """What an attempt tells while it runs."""

@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -137,6 +137,7 @@ class Destinations(StreamListener):
         self._between = between
         self._by_stream: dict[StreamKey, dict[str, Destination]] = {}
         self._saving = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     # ---- reading ----------------------------------------------------------------------------
 
@@ -206,6 +207,30 @@ class Destinations(StreamListener):
         self._start(added)
         return added
 
+    async def lend(self, key: StreamKey, urls: Sequence[str]) -> None:
+        """Sends this broadcast on to some URLs, until it ends; what cannot be is left out.
+
+        What an earlier answer to the same question had named, and this one does not, ends now.
+        """
+        targets: list[tuple[str, PublishTarget]] = []
+        for url in urls:
+            try:
+                targets.append((url, parse_target(url)))
+            except InvalidTargetError as error:
+                logger.warning("a hook's destination of %s is left out: %s", key, error)
+        wanted = [target for _, target in targets]
+        for one in self.of(key):
+            if one.spec.passing and not any(_same(one.target, target) for target in wanted):
+                await self._drop(one)
+        for url, target in targets:
+            if any(_same(one.target, target) for one in self.of(key)):
+                continue  # a publisher that came back: it goes on
+            try:
+                spec = DestinationSpec(id=secrets.token_hex(8), stream=key, url=url, passing=True)
+                self._start(self._enter(spec, self._check(key, url)))
+            except RefusedError as error:
+                logger.warning("a hook's destination of %s is left out: %s", key, error)
+
     async def change(
         self, key: StreamKey, ident: str, *, name: str | None = None, enabled: bool | None = None
     ) -> Destination:
@@ -241,7 +266,7 @@ class Destinations(StreamListener):
 
     async def close(self) -> None:
         """Takes leave of every far side."""
-        await asyncio.gather(*(one.close() for one in self.all()))
+        await asyncio.gather(*(one.close() for one in self.all()), *self._leaving)
 
     # ---- streams ----------------------------------------------------------------------------
 
@@ -254,6 +279,8 @@ class Destinations(StreamListener):
         """See `StreamListener`."""
         for one in self.of(stream.key):
             one.stream_ended(stream)
+            if one.spec.passing:
+                self._take_leave(one)
 
     # ---- inside -----------------------------------------------------------------------------
 
@@ -304,6 +331,11 @@ class Destinations(StreamListener):
         if stream is not None:
             one.stream_started(stream)
 
+    def _take_leave(self, one: Destination) -> None:
+        task = asyncio.get_running_loop().create_task(self._drop(one))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
     async def _drop(self, one: Destination) -> None:
         of_stream = self._by_stream.get(one.key, {})
         if of_stream.pop(one.spec.id, None) is None:
@@ -322,7 +354,7 @@ class Destinations(StreamListener):
                             spec.enabled)
                 )
                 for spec in (one.spec for one in self.all())
-                if not spec.configured
+                if not (spec.configured or spec.passing)
             ]  # fmt: skip
             await self._storage.set(_STORED_AS, kept)
 

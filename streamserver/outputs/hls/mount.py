@@ -85,8 +85,8 @@ class HlsMount:
         if entry is None:
             url = parse_path(path)
             if isinstance(url, MultivariantUrl):
-                await self._output.authorize(url.stream, client, query)
-                return self._output.ask_multivariant(url, client.user_agent)
+                grant = await self._output.authorize(url.stream, client, query)
+                return self._output.ask_multivariant(url, client.user_agent, grant)
             if not isinstance(url, MediaUrl):
                 return NOT_FOUND
             entry = self._output.enter(url, client)

@@ -20,6 +20,7 @@ from streamserver.names import StreamKey
 from streamserver.outputs.hls.channel import Channel, PlaylistEntry, TsMaker
 from streamserver.outputs.hls.delivery import HlsDelivery
 from streamserver.outputs.hls.directory import Directory, Entries, Entry
+from streamserver.outputs.hls.grants import Grant
 from streamserver.outputs.hls.paths import Form, MediaUrl, MultivariantUrl, near_form
 from streamserver.outputs.hls.replies import Reply, problem
 from streamserver.outputs.hls.settings import HlsSettings, HlsStats
@@ -34,8 +35,9 @@ _MAX_TRIES = 3
 
 logger = logging.getLogger(__name__)
 
-Authorize = Callable[[StreamKey, ClientInfo, str], Awaitable[None]]
-"""Decides whether a client may play; the text is the query of the URL. Raises `RefusedError`."""
+Authorize = Callable[[StreamKey, ClientInfo, str], Awaitable[Grant | None]]
+"""Decides whether a client may play; the text is the query of the URL. Raises `RefusedError`.
+None grants what was asked for, without an end."""
 
 
 class Feed(Protocol):
@@ -108,15 +110,18 @@ class HlsOutput(StreamListener):
         ts: TsMaker,
         authorize: Authorize,
         sources: Sources | None = None,
+        is_revoked: Callable[[str], bool] = lambda credential: False,
     ) -> None:
         """``secret`` signs session ids and must survive a restart, so that players go on.
 
-        Without ``sources`` what the publishers send is packaged.
+        Without ``sources`` what the publishers send is packaged. ``is_revoked`` tells whether the
+        credential with a tag was taken back.
         """
         self.stats = HlsStats()
         self.settings = settings
         self.entries: Entries = {}
         self.authorize = authorize
+        self._is_revoked = is_revoked
         self.now_ns = clock.monotonic_ns
         self.parking = Parking(
             self.stats,
@@ -186,16 +191,25 @@ class HlsOutput(StreamListener):
         for channel in self._channels.values():
             channel.clear()
 
-    def ask_multivariant(self, url: MultivariantUrl, user_agent: str = "") -> Reply | Waiter:
+    def ask_multivariant(
+        self, url: MultivariantUrl, user_agent: str = "", grant: Grant | None = None
+    ) -> Reply | Waiter:
         """The multivariant playlist with a new session in it. Raises `NotFoundError`."""
-        channel = self._channel(url.stream)
+        grant = grant or Grant(url.stream)
+        channel = self._channel(grant.stream)
+        prefix = url.prefix_of(grant.stream)
         if self.settings.sessions:
-            sid = self._ids.issue(url.stream, self._wall_s())
+            sid = self._ids.issue(
+                grant.stream,
+                self._wall_s(),
+                ends_s=grant.expires_s,
+                credential=grant.credential,
+            )
             # Only here: without sessions the same text is cached for everybody.
             form = near_form(url.form, user_agent)
-            uri = f"{url.prefix}s/{sid}/{form.playlist_name}"
+            uri = f"{prefix}s/{sid}/{form.playlist_name}"
         else:
-            uri = url.prefix + url.form.open_playlist_name
+            uri = prefix + url.form.open_playlist_name
         return channel.ask_multivariant(url.form, uri, self.now_ns())
 
     def enter(self, url: MediaUrl, client: ClientInfo) -> Entry:
@@ -208,6 +222,8 @@ class HlsOutput(StreamListener):
         verified = self._ids.verify(url.stream, url.sid, self._wall_s())
         if verified is None or not self.settings.sessions:
             raise AccessDeniedError("this playback session is not valid any more; load it again")
+        if verified.credential and self._is_revoked(verified.credential):
+            raise AccessDeniedError("what let this viewer in was taken back")
         viewer = self.viewers.enter(url.stream, verified, client, self.now_ns())
         path = f"/{url.stream}/s/{url.sid}/{url.form.playlist_name}".encode()
         entry = self.entries.get(path)

@@ -78,6 +78,12 @@ class MultivariantUrl:
     prefix: str
     """Leads to the stream: empty, or ``default/`` where the URL names an app only."""
 
+    def prefix_of(self, stream: StreamKey) -> str:
+        """Leads from the URL to a stream, which may be another one."""
+        if stream == self.stream:
+            return self.prefix
+        return f"../{stream}/" if self.prefix else f"../../{stream}/"
+
 
 @dataclass(frozen=True, slots=True)
 class MediaUrl:

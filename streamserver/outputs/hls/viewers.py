@@ -158,6 +158,8 @@ class HlsViewers:
             user_agent=_CONTROL.sub("", client.user_agent)[:_MAX_USER_AGENT],
             joined_at=datetime.fromtimestamp(self._wall_ns() // 1_000_000_000, UTC),
             close=lambda reason: self.kick(viewer, reason),
+            expires_s=verified.expires_s if verified.ends else None,
+            credential=verified.credential,
         )
         viewer = Viewer(session, verified.expires_s, now_ns)
         supply = self._supply(stream)

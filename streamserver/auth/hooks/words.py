@@ -1,0 +1,99 @@
+"""What a hook is asked and what it answers, before any style gives it its words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from streamserver.auth.request import AccessRequest
+from streamserver.config import HookAction
+from streamserver.errors import StreamServerError
+from streamserver.names import StreamKey
+from streamserver.net.http_client import HttpAnswer
+
+__all__ = ["BadAnswerError", "Body", "Notice", "Style", "Verdict", "query_of"]
+
+
+class BadAnswerError(StreamServerError):
+    """The hook answered something that its style does not know: as good as no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that a hook is told about a session."""
+
+    action: HookAction
+    """``publish_done``, ``play_done`` or ``update``."""
+
+    request: AccessRequest
+    """What the session had asked; its action tells publisher from viewer."""
+
+    seconds: int
+    """How long it has been here."""
+
+    log_ms: int = 0
+    """Media time of its stream in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A question in the words of a style."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    """Names and values, in order."""
+
+    form: bool = False
+    """Whether they are sent as a form; else as JSON."""
+
+    def as_query(self) -> str:
+        """The same for a URL: an inner object becomes a query of its own."""
+        return urlencode({name: _flat(value) for name, value in self.values.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An answer, understood."""
+
+    allowed: bool
+    """Yes or no."""
+
+    reason: str = ""
+    """What the hook says about it; empty: nothing."""
+
+    outage: bool = False
+    """Whether the no sounds like a backend in trouble rather than a decision."""
+
+    stream: StreamKey | None = None
+    """Another stream in the place of the one asked for."""
+
+    destinations: tuple[str, ...] = field(default=(), repr=False)
+    """Where the broadcast is sent on to."""
+
+    expires_in_s: int | None = None
+    """How long the yes holds."""
+
+
+class Style(Protocol):
+    """The words of one server."""
+
+    def question(self, request: AccessRequest, headers: Mapping[str, str]) -> Body:
+        """May this be done? ``headers`` are those that the hook is to be told."""
+
+    def notice(self, notice: Notice) -> Body:
+        """This has happened. Only asked for actions that the style has."""
+
+    def read(self, answer: HttpAnswer, request: AccessRequest) -> Verdict:
+        """What an answer means. Raises `BadAnswerError`."""
+
+
+def query_of(request: AccessRequest) -> str:
+    """The parameters of a client's URL as one text, without the question mark."""
+    return urlencode(request.query)
+
+
+def _flat(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return urlencode(value) if isinstance(value, Mapping) else str(value)
