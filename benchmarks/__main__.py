@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import clip, destinations, fanout, hls, http_objects, ingest, whep
+from benchmarks import clip, destinations, fanout, hls, http_objects, ingest, whep, whip
 from benchmarks.results import Row, as_json, as_table
 
 _CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -16,6 +16,7 @@ _CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "hls": hls.run,
     "http": http_objects.run,
     "whep": whep.run,
+    "whip": whip.run,
 }
 
 

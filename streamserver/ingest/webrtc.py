@@ -34,6 +34,9 @@ _KEYFRAME_GAP_NS: Final = 500 * _MS
 _SILENT_NS: Final = 2_000 * _MS
 """A source that sends nothing is not asked for keyframes."""
 
+_RATE_NS: Final = 250 * _MS
+"""How often bytes are counted for the bit rate."""
+
 _BYE_NS: Final = 300 * _MS
 """After the good-bye of every source, how long another may take to come."""
 
@@ -149,7 +152,7 @@ class WebRtcIngest:
         self._ended: Callable[[str], None] | None = ended
         self._origin_ns: int | None = None
         self._rate: RateMeter | None = None
-        self._rated_bytes = 0
+        self._rated_bytes = self._rated_ns = 0
         self._configured: dict[Kind, Codec] = {}
         self._keyframe_wanted = False
         self._keyframe_ns: int | None = None
@@ -206,13 +209,8 @@ class WebRtcIngest:
             self._send(datagram)
         self._follow_stream()
         self._look_for_keyframes(now_ns)
-        if self._rate is None:
-            self._rate = RateMeter(now_ns)
-        self._rate.add(receiver.counters.bytes - self._rated_bytes, now_ns)
-        self._rated_bytes = receiver.counters.bytes
-        session = self.lease.publisher
-        session.bytes_received = receiver.counters.bytes
-        session.bit_rate = self._rate.bits_per_second(now_ns)
+        if now_ns - self._rated_ns >= _RATE_NS:
+            self._measure(now_ns)
         if receiver.said_bye(now_ns, for_ns=_BYE_NS):
             self.closed("the publisher said good-bye")
 
@@ -287,6 +285,17 @@ class WebRtcIngest:
         self.assembler.configure(line.codec, config)
         self._configured[line.kind] = line.codec
         return True
+
+    def _measure(self, now_ns: int) -> None:
+        self._rated_ns = now_ns
+        total, before = self.receiver.counters.bytes, self._rated_bytes
+        self._rated_bytes = total
+        if self._rate is None:
+            self._rate = RateMeter(now_ns)
+        self._rate.add(total - before, now_ns)
+        session = self.lease.publisher
+        session.bytes_received = total
+        session.bit_rate = self._rate.bits_per_second(now_ns)
 
     def _send_nack(self, source: Source, now_ns: int) -> None:
         datagram = self.receiver.nack(source, now_ns)

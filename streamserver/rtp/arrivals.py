@@ -68,13 +68,15 @@ class Arrivals:
         while rest:
             count = self._fitting(rest)
             reports.append(self._tell(ssrc, media_ssrc, told, rest[:count]))
-            came = {number for number, _ in rest[:count]}
             told, begin = rest[count - 1][0] + 1, told
-            self._holes.update((n, None) for n in range(begin, told) if n not in came)
+            if told - begin != count:
+                came = {number for number, _ in rest[:count]}
+                self._holes.update((n, None) for n in range(begin, told) if n not in came)
             rest = rest[count:]
         self._told = max(told, self._told or 0)
-        for old in [number for number in self._holes if number < told - _MAX_REACH]:
-            del self._holes[old]
+        if self._holes:
+            for old in [number for number in self._holes if number < told - _MAX_REACH]:
+                del self._holes[old]
         return reports
 
     @staticmethod

@@ -100,6 +100,10 @@ class Receiver:
             for line in self._lines
             if line.line.rtx_payload_type is not None
         }
+        self.sources: tuple[Source, ...] = ()
+        """The sources that have a line, in the order of the lines."""
+        self.video: Source | None = None
+        """The first of them that is video."""
         self._sources: dict[int, Source] = {}
         self._gone = SourceTotals()
         feedback = [line.line for line in self._lines if line.line.transport_cc]
@@ -110,16 +114,6 @@ class Receiver:
         self._arrivals = Arrivals()
         self._feedback_ns = 0
         self._report_ns = 0
-
-    @property
-    def sources(self) -> list[Source]:
-        """The sources that have a line, in the order of the lines."""
-        return [line.source for line in self._lines if line.source is not None]
-
-    @property
-    def video(self) -> Source | None:
-        """The first video source."""
-        return next((one for one in self.sources if one.line.kind is Kind.VIDEO), None)
 
     def totals(self) -> SourceTotals:
         """What all sources went through, those included that are gone."""
@@ -159,7 +153,7 @@ class Receiver:
 
     def expire(self, now_ns: int) -> list[Received]:
         """Lets time pass: gives up packets that were waited for long enough."""
-        return [(source, source.expire(now_ns)) for source in self.sources]
+        return [(source, source.expire(now_ns)) for source in self.sources if source.waits]
 
     def nack(self, source: Source, now_ns: int) -> bytes | None:
         """The request for packets that are missing, when one is due."""
@@ -179,7 +173,8 @@ class Receiver:
     def feedback(self, now_ns: int) -> list[bytes]:
         """RTCP datagrams that are due; to be asked for every 20 to 50 ms."""
         sources = self.sources
-        datagrams = [self.nack(source, now_ns) for source in sources]
+        asking = [source for source in sources if now_ns >= source.missing.next_ns]
+        datagrams = [self.nack(source, now_ns) for source in asking]
         due = [datagram for datagram in datagrams if datagram is not None]
         if sources and self._transport_id and now_ns - self._feedback_ns >= _FEEDBACK_NS:
             self._feedback_ns = now_ns
@@ -250,4 +245,7 @@ class Receiver:
             self.sync.video = source.clock
         else:
             self.sync.audio = source.clock
+        self.sources = tuple(line.source for line in self._lines if line.source is not None)
+        videos = (one for one in self.sources if one.line.kind is Kind.VIDEO)
+        self.video = next(videos, None)
         return source

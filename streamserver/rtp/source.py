@@ -124,6 +124,11 @@ class Source:
         return self._frames
 
     @property
+    def waits(self) -> bool:
+        """Whether packets wait for an earlier one."""
+        return bool(self._buffer.held)
+
+    @property
     def wait_ns(self) -> int:
         """How long a hole may stop what comes behind it."""
         if self._opening or not self.line.nack:
