@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,17 +26,20 @@ from streamserver import __version__
 from streamserver.api import openapi
 from streamserver.api.app import Api, ApiSettings
 from streamserver.api.authorizer import ChainAuthorizer
+from streamserver.api.event_streams import EventStreams
 from streamserver.api.handlers import Services
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, Decider, is_loopback_request
 from streamserver.clock import Clock, SystemClock
 from streamserver.config import Config, OpusForm
 from streamserver.control.access_assembly import make_connecting, make_notices, open_access
+from streamserver.control.callbacks import Callbacks, Handler
 from streamserver.control.connecting import Connecting
 from streamserver.control.control import Control, ControlSettings
 from streamserver.control.credentials import CredentialControl
 from streamserver.control.demonstration import demonstrate
 from streamserver.control.destinations import DestinationControl
+from streamserver.control.eventing import Eventing, open_events
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.hook_notices import HookNotices
 from streamserver.control.playing import PlayGate
@@ -45,6 +48,7 @@ from streamserver.control.pulling import make_pulls
 from streamserver.control.session_ends import SessionEnds
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
+from streamserver.control.webhooks import WebhookControl
 from streamserver.endpoints.http.app import AppSettings, Mount
 from streamserver.endpoints.http.connections import FrontStats
 from streamserver.endpoints.http.flv import FlvDoor, flv_mount
@@ -202,6 +206,18 @@ class Server:
         self._notices: HookNotices | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
+        self._callbacks = Callbacks()
+        self._events: Eventing | None = None
+        self._event_streams: EventStreams | None = None
+
+    def on(self, types: str, handler: Handler) -> Callable[[], None]:
+        """Calls a function or coroutine function with each `Event` of a type.
+
+        ``types`` is a type (``stream.started``), a group (``viewer.*``) or ``*``. Before the start
+        or later. A handler never runs within what it is told of, and its errors are logged.
+        Answers what takes it off again. Raises `InvalidFilterError`.
+        """
+        return self._callbacks.on(types, handler)
 
     @property
     def listeners(self) -> list[Listening]:
@@ -247,6 +263,8 @@ class Server:
         hub = self._hub
         if hub is None:
             return
+        if self._events is not None:
+            self._events.announcer.server_draining()
         had_viewers = bool(hub.sessions.count()[Protocol.HLS])
         hub.registry.close("the server is shutting down")
         if had_viewers:
@@ -268,8 +286,12 @@ class Server:
             await rtmp.close("the server is shutting down")
         if self._hls is not None:
             self._hls.close()
+        if self._event_streams is not None:
+            self._event_streams.close()
         for http in self._http:
             await http.close(self.config.server.drain_timeout_s if self.facts.is_draining else 0)
+        if self._events is not None:
+            await self._events.close()
         if self._hub is not None:
             self._hub.driver.close()
         if self._hub is not None:
@@ -317,8 +339,10 @@ class Server:
             stack.pop_all()
         self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
         hub = self._hub = _Hub(config, self.clock, self._executor)
+        events = self._events = await self._open_events(hub, self._storage)
         self._hls = self._make_hls(hub, self.access, self._executor, secret)
         self._destinations = await self._make_destinations(hub, self._storage)
+        self._destinations.on_state = events.announcer.destination_changed
         live = self._make_live(hub, self.access)
         publishing = Publishing(
             hub.registry,
@@ -329,6 +353,7 @@ class Server:
             stream_keys=self.access.stream_keys,
             lend=self._destinations.lend,
         )
+        publishing.on_refused = events.announcer.publish_refused
         self._notices = make_notices(self.access, hub.registry, hub.sessions, self.clock)
         hub.driver.add_ticker(self._notices.tick)
         connecting = make_connecting(config, self.access, self.clock, secret)
@@ -336,12 +361,32 @@ class Server:
         for context, sockets in doors:
             await self._open_rtmp(hub, publishing, live, connecting, context, sockets)
         credentials = CredentialControl(self.access, self._storage, hub.ends, self.clock)
-        api = self._make_api(hub, self._hls, live, self.access, self._destinations, credentials)
+        api = self._make_api(
+            hub, self._hls, live, self.access, self._destinations, credentials, events
+        )
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
+        events.announcer.server_started()
         self._pulls = self._start_pulls(hub, publishing)
         if self._with_demo:
             self._run(demonstrate(publishing, self.clock))
+
+    async def _open_events(self, hub: _Hub, storage: Storage) -> Eventing:
+        config = self.config
+        return await open_events(
+            registry=hub.registry,
+            sessions=hub.sessions,
+            driver=hub.driver,
+            facts=self.facts,
+            storage=storage,
+            resolver=self._resolver,
+            clock=self.clock,
+            callbacks=self._callbacks,
+            webhooks=config.webhooks,
+            public_url=config.http.public_url,
+            allow_private=config.outgoing.allow_private,
+            ca_file=config.outgoing.ca_file,
+        )
 
     # ---- doors ------------------------------------------------------------------------------
 
@@ -513,6 +558,7 @@ class Server:
         access: Access,
         destinations: Destinations,
         credentials: CredentialControl,
+        events: Eventing,
     ) -> Api:
         control = Control(
             registry=hub.registry,
@@ -522,7 +568,9 @@ class Server:
             clock=self.clock,
             settings=ControlSettings(public_url=self.config.http.public_url),
             destinations=DestinationControl(destinations, self.clock),
+            last_event_id=lambda: events.log.last_id,
         )
+        self._event_streams = EventStreams(events.log, control.snapshot, self.clock.wall_ns)
         metrics = ServerMetrics(
             MetricsSources(
                 facts=self.facts,
@@ -541,6 +589,10 @@ class Server:
                 access=access,
                 destinations=destinations,
                 renditions=hub.renditions,
+                events=events.log,
+                announcer=events.announcer,
+                event_streams=self._event_streams,
+                webhooks=events.webhooks,
                 feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
                 reader_jumps=lambda: live.output.stats.jumps,
             )
@@ -551,6 +603,8 @@ class Server:
             scrape=metrics.scrape,
             heartbeat=hub.driver,
             clock=self.clock,
+            events=self._event_streams,
+            webhooks=WebhookControl(events.webhooks),
             openapi=openapi.render(
                 self.config.http.public_url or self.config.http.base_path or "/"
             ),

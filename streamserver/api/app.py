@@ -16,11 +16,19 @@ from streamserver.api.access import (
     check_same_site,
     read_credentials,
 )
-from streamserver.api.calls import Call, check_no_body, parse_body, parse_query, parse_stream
+from streamserver.api.calls import (
+    Call,
+    check_no_body,
+    parse_body,
+    parse_query,
+    parse_stream,
+    queried_stream,
+)
 from streamserver.api.handlers import Services
 from streamserver.api.problems import MethodNotAllowedError, problem_response
 from streamserver.api.route import Route
 from streamserver.api.routes import ROUTES
+from streamserver.api.streamed import Streamed
 from streamserver.errors import AccessDeniedError, NotFoundError, RefusedError
 from streamserver.names import StreamKey
 
@@ -69,7 +77,7 @@ class Api:
         app.router.add_route(hdrs.METH_ANY, base + "/api/{rest:.*}", _no_such_path)
 
     def _door(self, route: Route[Any]) -> AioHandler:
-        async def answer(request: web.Request) -> web.Response:
+        async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 return await self._answer(route, request)
             except RefusedError as error:
@@ -77,8 +85,10 @@ class Api:
 
         return answer
 
-    async def _answer(self, route: Route[Any], request: web.Request) -> web.Response:
+    async def _answer(self, route: Route[Any], request: web.Request) -> web.StreamResponse:
         key = parse_stream(request.match_info)
+        if key is None and route.asks_by_stream:
+            key = queried_stream(request)
         if route.is_write:
             check_same_site(request)
         await self._authorize(route, request, key)
@@ -90,7 +100,10 @@ class Api:
         elif route.is_write:
             await check_no_body(request, self._settings.body_timeout_s)
         call = Call(query=query, id=request.match_info.get("id", ""), key=key, body=body)
-        return _render(route, await route.handler(self._services, call))
+        answer = await route.handler(self._services, call)
+        if isinstance(answer, Streamed):
+            return await answer.serve(request)
+        return _render(route, answer)
 
     async def _authorize(
         self, route: Route[Any], request: web.Request, key: StreamKey | None

@@ -17,12 +17,13 @@ from streamserver.api.problems import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from streamserver.errors import LocalProtocolError
+from streamserver.errors import InvalidNameError, LocalProtocolError
 from streamserver.hub.stream import StreamState
 from streamserver.names import StreamKey
 
 __all__ = [
     "Call",
+    "EventsQuery",
     "NoQuery",
     "PageQuery",
     "StateFilter",
@@ -31,6 +32,7 @@ __all__ = [
     "parse_body",
     "parse_query",
     "parse_stream",
+    "queried_stream",
 ]
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -61,6 +63,27 @@ class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many items.")] = 1000
     offset: Annotated[int, Meta(ge=0, le=1_000_000, description="Items to leave out first.")] = 0
+
+
+class EventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the stream of events."""
+
+    stream: Annotated[
+        str,
+        Meta(max_length=4096, description="Only of these: app/name, app/*; separated by commas."),
+    ] = ""
+    type: Annotated[
+        str,
+        Meta(max_length=1024, description="Only of these types or groups (viewer.*)."),
+    ] = ""
+    last_event_id: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="Go on after this event, as the header Last-Event-ID does; one that is "
+            "unknown, such as 0, begins with a reset that holds the live streams.",
+        ),
+    ] = ""
 
 
 class StreamsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +132,15 @@ class Call(Generic[Q]):
 def parse_stream(path: Mapping[str, str]) -> StreamKey | None:
     """The stream that a path names. Raises `InvalidNameError`."""
     return StreamKey(path["app"], path["name"]) if "app" in path else None
+
+
+def queried_stream(request: web.Request) -> StreamKey | None:
+    """The stream that the query names, where it names exactly one and no pattern."""
+    named = request.query.getall("stream", [])
+    try:
+        return StreamKey.parse(named[0]) if len(named) == 1 and "/" in named[0] else None
+    except InvalidNameError:
+        return None
 
 
 def parse_query(request: web.Request, kind: type[Q]) -> Q:

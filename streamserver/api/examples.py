@@ -33,8 +33,19 @@ from streamserver.control.models import (
     ViewerPage,
     ViewersByProtocol,
 )
+from streamserver.control.webhook_models import (
+    NewWebhook,
+    Webhook,
+    WebhookChange,
+    WebhookDelivery,
+    WebhookDeliveryPage,
+    WebhookError,
+    WebhookPage,
+)
 from streamserver.outputs.destinations.failures import ErrorClass
 from streamserver.outputs.destinations.states import DestinationState
+from streamserver.webhooks.endpoint import WebhookState
+from streamserver.webhooks.outbox import DeliveryState
 
 __all__ = ["EXAMPLES"]
 
@@ -159,6 +170,41 @@ _SERVER: Final = ServerInfo(
         bit_rate_in=2_661_984,
         bit_rate_out=31_921_344,
     ),
+    last_event_id="12-4711",
+)
+
+_WEBHOOK: Final = Webhook(
+    id="4f0a9c7be1d35526",
+    name="backend",
+    url="https://example.org/hooks/live",
+    events=["stream.*", "server.*"],
+    streams=["live/*"],
+    enabled=True,
+    timeout_s=10,
+    configured=False,
+    signed=True,
+    secret=None,
+    state=WebhookState.BACKOFF,
+    queued=3,
+    delivered=118,
+    failed=0,
+    dropped=0,
+    last_error=WebhookError(message="answered with status 503", at="2026-11-20T10:59:02.310Z"),
+    next_attempt_at="2026-11-20T10:59:05.882Z",
+)
+
+_DELIVERY: Final = WebhookDelivery(
+    event_id="12-4711",
+    type="stream.started",
+    stream="live/demo",
+    created_at="2026-11-20T10:59:02.100Z",
+    state=DeliveryState.PENDING,
+    attempts=1,
+    status=503,
+    duration_ms=210,
+    error="answered with status 503",
+    next_attempt_at="2026-11-20T10:59:05.882Z",
+    finished_at=None,
 )
 
 EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
@@ -173,6 +219,11 @@ EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         StreamPage(items=[_STREAM], total=1),
         ViewerPage(items=[_VIEWER], total=12),
         SessionPage(items=[_SESSION], total=13),
+        _WEBHOOK,
+        WebhookPage(items=[_WEBHOOK], total=1),
+        NewWebhook(url="https://example.org/hooks/live", events=("stream.*", "server.*")),
+        WebhookChange(enabled=False),
+        WebhookDeliveryPage(items=[_DELIVERY], total=101),
         _COUNT,
         *CREDENTIAL_EXAMPLES,
         Probe(status="ok"),

@@ -7,8 +7,10 @@ from typing import Annotated, Final, Protocol
 import msgspec
 from msgspec import UNSET, Meta
 
-from streamserver.api.calls import Call, NoQuery, PageQuery, StreamsQuery
+from streamserver.api.calls import Call, EventsQuery, NoQuery, PageQuery, StreamsQuery
+from streamserver.api.event_streams import EventStreams
 from streamserver.api.problems import UnhealthyError
+from streamserver.api.streamed import Streamed
 from streamserver.clock import Clock
 from streamserver.control.control import Control
 from streamserver.control.credentials import CredentialControl
@@ -25,7 +27,16 @@ from streamserver.control.models import (
     ViewerCount,
     ViewerPage,
 )
+from streamserver.control.webhook_models import (
+    NewWebhook,
+    Webhook,
+    WebhookChange,
+    WebhookDeliveryPage,
+    WebhookPage,
+)
+from streamserver.control.webhooks import WebhookControl
 from streamserver.errors import ShuttingDownError
+from streamserver.events import EventFilter
 from streamserver.hub.stream import StreamState
 
 __all__ = ["Heartbeat", "Probe", "Services"]
@@ -66,6 +77,12 @@ class Services:
 
     clock: Clock
     """The time."""
+
+    events: EventStreams
+    """Sends what happens."""
+
+    webhooks: WebhookControl
+    """The operations on webhooks."""
 
     openapi: bytes
     """The OpenAPI document; see ``openapi.render``."""
@@ -157,6 +174,43 @@ async def sessions(services: Services, call: Call[PageQuery]) -> SessionPage:
 async def kick_session(services: Services, call: Call[NoQuery]) -> None:
     """``DELETE /api/v1/sessions/{id}``."""
     await services.control.kick_session(call.id)
+
+
+async def events(services: Services, call: Call[EventsQuery]) -> Streamed:
+    """``GET /api/v1/events``."""
+    query = call.query
+    return services.events.open(EventFilter.parse(query.stream, query.type), query.last_event_id)
+
+
+async def webhooks(services: Services, call: Call[NoQuery]) -> WebhookPage:
+    """``GET /api/v1/webhooks``."""
+    return await services.webhooks.list()
+
+
+async def add_webhook(services: Services, call: Call[NoQuery]) -> Webhook:
+    """``POST /api/v1/webhooks``."""
+    return await services.webhooks.add(call.read(NewWebhook))
+
+
+async def webhook(services: Services, call: Call[NoQuery]) -> Webhook:
+    """``GET /api/v1/webhooks/{id}``."""
+    return await services.webhooks.get(call.id)
+
+
+async def change_webhook(services: Services, call: Call[NoQuery]) -> Webhook:
+    """``PATCH /api/v1/webhooks/{id}``."""
+    return await services.webhooks.change(call.id, call.read(WebhookChange))
+
+
+async def remove_webhook(services: Services, call: Call[NoQuery]) -> None:
+    """``DELETE /api/v1/webhooks/{id}``."""
+    await services.webhooks.remove(call.id)
+
+
+async def webhook_deliveries(services: Services, call: Call[PageQuery]) -> WebhookDeliveryPage:
+    """``GET /api/v1/webhooks/{id}/deliveries``."""
+    query = call.query
+    return await services.webhooks.deliveries(call.id, limit=query.limit, offset=query.offset)
 
 
 async def healthz(services: Services, call: Call[NoQuery]) -> Probe:

@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from streamserver.api.event_streams import EventStreams
+from streamserver.api.metrics_events import EVENT_METRICS, event_readers
 from streamserver.api.process import ProcessStats
 from streamserver.auth import Access as WhoMay
+from streamserver.control.announcing import Announcer
 from streamserver.control.facts import LAG_BUCKETS_US, LoopLag, ServerFacts
 from streamserver.control.health import note_code
 from streamserver.control.totals import Totals
 from streamserver.errors import LocalProtocolError
+from streamserver.events import EventLog
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.sessions import Protocol as SessionProtocol
@@ -24,6 +28,7 @@ from streamserver.metrics import Buckets, Metric, MetricsRegistry, MetricType, R
 from streamserver.outputs.destinations.manager import Destinations, DestinationTotals
 from streamserver.outputs.destinations.states import DestinationState
 from streamserver.outputs.renditions import Renditions
+from streamserver.webhooks.manager import Webhooks
 
 __all__ = ["METRICS", "FrontCounters", "HasFailures", "MetricsSources", "ServerMetrics"]
 
@@ -149,6 +154,7 @@ METRICS: Final = (
         "Questions to the access hooks, by how they ended.",
         ("hook", "outcome"),
     ),
+    *EVENT_METRICS,
     Metric("process_cpu_seconds_total", _COUNTER, "Processor time, user and system."),
     Metric("process_resident_memory_bytes", _GAUGE, "Memory of the process in RAM."),
     Metric("process_open_fds", _GAUGE, "File descriptors in use."),
@@ -241,6 +247,18 @@ class MetricsSources:
     renditions: Renditions | None = None
     """Audio in other codecs."""
 
+    events: EventLog | None = None
+    """What happened."""
+
+    announcer: Announcer | None = None
+    """Who says so."""
+
+    event_streams: EventStreams | None = None
+    """Who reads it."""
+
+    webhooks: Webhooks | None = None
+    """Where it is sent to."""
+
     reader_jumps: Callable[[], int] = _zero
     """How often readers that lagged jumped to a keyframe, of all readers ever."""
 
@@ -255,6 +273,9 @@ class ServerMetrics:
         readers |= _renditions(sources.renditions)
         readers |= _destinations(sources.destinations) | _process(self._process)
         readers |= _access(sources.access)
+        readers |= event_readers(
+            sources.events, sources.announcer, sources.event_streams, sources.webhooks
+        )
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:

@@ -34,6 +34,7 @@ _TAGS: Final = {
     "destinations": "Where streams are sent on to.",
     "sessions": "Every connection.",
     "access": "Tokens, and addresses that are kept out.",
+    "events": "What happens, and where it is sent to.",
     "probes": "For load balancers and monitoring.",
 }
 
@@ -57,7 +58,7 @@ _DESCRIPTION: Final = (
 
 def document(server_url: str = "/") -> Json:
     """The document as plain JSON values; ``server_url`` is where the server's root is."""
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {
             "title": "streamserver",
@@ -80,6 +81,9 @@ def document(server_url: str = "/") -> Json:
             },
         },
     }
+    # Defaults of schemas may be tuples, which JSON does not know.
+    plain: Json = msgspec.json.decode(msgspec.json.encode(made))
+    return plain
 
 
 def render(server_url: str = "/") -> bytes:

@@ -9,6 +9,7 @@ import msgspec
 from streamserver.api.access import Access
 from streamserver.api.calls import Call
 from streamserver.api.handlers import Services
+from streamserver.api.streamed import Streamed
 
 __all__ = ["Route"]
 
@@ -25,8 +26,8 @@ class Route(Generic[Q]):
     path: str
     """Below the base path; ``{app}``, ``{name}`` and ``{id}`` are parameters."""
 
-    handler: Callable[[Services, Call[Q]], Awaitable[msgspec.Struct | bytes | None]]
-    """Answers a struct (sent as JSON), bytes of `content_type`, or None (204)."""
+    handler: Callable[[Services, Call[Q]], Awaitable[msgspec.Struct | bytes | Streamed | None]]
+    """Answers a struct (sent as JSON), bytes of `content_type`, None (204), or writes by itself."""
 
     name: str
     """``operationId``: unique, stable."""
@@ -60,6 +61,9 @@ class Route(Generic[Q]):
 
     lenient: bool = False
     """Whether unknown query parameters are ignored: a load balancer may add its own."""
+
+    asks_by_stream: bool = False
+    """Whether a query that names exactly one stream asks for the right to that stream only."""
 
     @property
     def is_write(self) -> bool:

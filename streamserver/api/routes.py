@@ -8,6 +8,7 @@ from streamserver.api.calls import NoQuery, PageQuery, StreamsQuery
 from streamserver.api.credential_routes import CREDENTIAL_ROUTES
 from streamserver.api.handlers import Probe
 from streamserver.api.route import Route
+from streamserver.api.routes_events import EVENT_ROUTES
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -228,6 +229,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         query=NoQuery,
         problems=(404,),
     ),
+    *EVENT_ROUTES,
     Route(
         method="GET",
         path="/healthz",

@@ -1,7 +1,10 @@
 """The operations of the server as plain calls; the API, and programs that embed us, make them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from streamserver.clock import Clock
 from streamserver.control.destinations import DestinationControl
@@ -21,6 +24,7 @@ from streamserver.control.present import session_info, stream_info, viewer, view
 from streamserver.control.times import unix_ns_to_rfc3339
 from streamserver.control.totals import Totals
 from streamserver.errors import NotFoundError
+from streamserver.events import EventFilter
 from streamserver.hub.registry import Registry, StreamListener
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.stream import Stream, StreamState
@@ -80,6 +84,7 @@ class Control:
         clock: Clock,
         settings: ControlSettings,
         destinations: DestinationControl,
+        last_event_id: Callable[[], str] = lambda: "",
     ) -> None:
         self.destinations = destinations
         """The operations on where streams are sent on to."""
@@ -89,6 +94,7 @@ class Control:
         self._facts = facts
         self._clock = clock
         self._settings = settings
+        self._last_event_id = last_event_id
         self._began = _StartTimes(clock)
         registry.add_listener(self._began)
 
@@ -113,6 +119,7 @@ class Control:
                 for one in facts.listeners
             ],
             totals=self._server_totals(),
+            last_event_id=self._last_event_id(),
         )
 
     async def streams(
@@ -132,6 +139,14 @@ class Control:
         ]
         page = matching[offset : offset + limit]
         return StreamPage(items=[self._present(stream) for stream in page], total=len(matching))
+
+    async def snapshot(self, wanted: EventFilter) -> list[dict[str, Any]]:
+        """Every stream that is live and among those wanted, as JSON values."""
+        return [
+            msgspec.to_builtins(self._present(stream))
+            for stream in self._registry.streams()
+            if wanted.covers(stream.key)
+        ]
 
     async def stream(self, key: StreamKey) -> StreamInfo:
         """One stream."""

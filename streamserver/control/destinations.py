@@ -63,6 +63,11 @@ class DestinationControl:
         return self._present(found)
 
     def _present(self, one: hub.Destination) -> Destination:
+        return self.present(one, self._clock.monotonic_ns())
+
+    @staticmethod
+    def present(one: hub.Destination, now_ns: int) -> Destination:
+        """One of them as the API shows it, at a monotonic time."""
         stats = one.stats
         next_ns = one.next_attempt_wall_ns
         return Destination(
@@ -73,7 +78,7 @@ class DestinationControl:
             state=one.state,
             since=unix_ns_to_rfc3339(one.since_wall_ns),
             bytes_sent=stats.bytes_sent,
-            bit_rate=stats.rate.bits_per_second(self._clock.monotonic_ns()),
+            bit_rate=stats.rate.bits_per_second(now_ns),
             queued_ms=stats.queued_ms,
             dropped_frames=stats.dropped_frames,
             reconnects=stats.reconnects,

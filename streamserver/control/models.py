@@ -333,3 +333,6 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: Annotated[Count, _says("Seconds since then.")]
     listeners: Annotated[list[Listener], _says("Ports that are open.")]
     totals: Annotated[ServerTotals, _says("Sums over all streams.")]
+    last_event_id: Annotated[
+        str, _says("The newest event: what is read after this answer is no older.")
+    ]

@@ -25,7 +25,15 @@ from streamserver.hub.stream import Stream
 from streamserver.media.track import Track
 from streamserver.names import StreamKey
 
-__all__ = ["session_info", "stream_info", "stream_urls", "viewer", "viewer_count"]
+__all__ = [
+    "publisher_info",
+    "session_info",
+    "stream_info",
+    "stream_urls",
+    "track_info",
+    "viewer",
+    "viewer_count",
+]
 
 
 _RTMP_PORT: Final = 1935
@@ -60,8 +68,8 @@ def stream_info(
         registered=False,
         started_at=unix_ns_to_rfc3339(began_wall_ns),
         uptime_s=max(0, now_ns - began_ns) // 1_000_000_000,
-        publisher=_publisher(stream.publisher),
-        tracks=[_track(track, stream, now_ns) for track in stream.tracks],
+        publisher=publisher_info(stream.publisher),
+        tracks=[track_info(track, stream, now_ns) for track in stream.tracks],
         bit_rate=stream.bit_rate(now_ns),
         keyframe_interval_s=decimal(Fraction(interval_ms, 1000)) if interval_ms else None,
         viewers=StreamViewers(
@@ -172,7 +180,8 @@ def link(session: Session) -> Link | None:
     )
 
 
-def _publisher(session: Session | None) -> Publisher | None:
+def publisher_info(session: Session | None) -> Publisher | None:
+    """Who sends a stream."""
     if session is None:
         return None
     return Publisher(
@@ -184,7 +193,8 @@ def _publisher(session: Session | None) -> Publisher | None:
     )
 
 
-def _track(track: Track, stream: Stream, now_ns: int) -> TrackInfo:
+def track_info(track: Track, stream: Stream, now_ns: int) -> TrackInfo:
+    """One track of a stream, as of a monotonic time."""
     stats = stream.stats.get(track.kind.value)
     return TrackInfo(
         kind=track.kind.value,

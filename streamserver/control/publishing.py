@@ -9,7 +9,7 @@ from streamserver.auth.stream_keys import StreamKeyDecider, looks_like_secret
 from streamserver.clock import Clock
 from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
-from streamserver.errors import AccessDeniedError, InvalidNameError
+from streamserver.errors import AccessDeniedError, InvalidNameError, RefusedError
 from streamserver.hub import sessions
 from streamserver.hub.registry import Lease, Registry
 from streamserver.hub.sessions import Session, SessionTable
@@ -53,6 +53,8 @@ class Publishing:
     ) -> None:
         """``apps`` are the only apps that exist; empty for any. ``stream_keys`` knows the streams
         that a key in the place of a name stands for."""
+        self.on_refused: Callable[[Attempt, RefusedError], None] = lambda attempt, error: None
+        """Told of each publisher that is not let in."""
         self._registry = registry
         self._table = table
         self._decider = decider
@@ -67,6 +69,13 @@ class Publishing:
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
         `StreamBusyError`, `LimitError`, `ShuttingDownError`.
         """
+        try:
+            return await self._open(attempt)
+        except RefusedError as error:
+            self.on_refused(attempt, error)
+            raise
+
+    async def _open(self, attempt: Attempt) -> Publication:
         key, session_id, decision = await self._admit(attempt)
         session = self._session(attempt, key, session_id, decision)
         lease = await self._registry.claim(key, session)

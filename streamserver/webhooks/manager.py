@@ -19,7 +19,7 @@ from streamserver.net.backoff import Backoff
 from streamserver.net.guard import ForbiddenAddressError, OutgoingGuard
 from streamserver.storage import Storage
 from streamserver.webhooks import signing
-from streamserver.webhooks.endpoint import Endpoint, HttpPost, WebhookSpec
+from streamserver.webhooks.endpoint import Endpoint, HttpPost, WebhookSpec, WebhookState
 from streamserver.webhooks.outbox import Delivery, Outbox, OutboxSettings
 from streamserver.webhooks.spool import Spool, restore
 
@@ -155,9 +155,9 @@ class Webhooks:
         settings: OutboxSettings | None = None,
         between: Callable[[int, int], int] = random.randint,
     ) -> None:
-        """Reads the log from where it ends now, once `load` was called."""
+        """Reads the log from its beginning, once `load` was called."""
         self._log = log
-        self._position = log.end
+        self._position = log.start
         self._http = http
         self._guard = guard
         self._storage = storage
@@ -187,6 +187,13 @@ class Webhooks:
     def queued(self) -> int:
         """Events that wait, for all of them."""
         return sum(len(one.outbox) for one in self._by_id.values())
+
+    def states(self) -> dict[str, int]:
+        """How many are in which state."""
+        counts = dict.fromkeys((state.value for state in WebhookState), 0)
+        for one in self._by_id.values():
+            counts[one.state.value] += 1
+        return counts
 
     @property
     def spool_failures(self) -> int:

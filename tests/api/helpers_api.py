@@ -1,6 +1,7 @@
 """The API over a small server, answered by aiohttp on a loopback port."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from streamserver.api import (
     ServerMetrics,
     Services,
 )
+from streamserver.api.event_streams import EventStreams
 from streamserver.api.openapi import render
 from streamserver.auth import (
     Access,
@@ -31,10 +33,17 @@ from streamserver.auth.stream_keys import StreamKeyDecider
 from streamserver.auth.tokens import OwnTokens
 from streamserver.clock import Clock
 from streamserver.control import LoopLag
+from streamserver.control.announcing import Announcer
 from streamserver.control.credentials import CredentialControl
 from streamserver.control.session_ends import SessionEnds
+from streamserver.control.webhooks import WebhookControl
+from streamserver.events import EventLog
 from streamserver.hub.slicer import Slicer
+from streamserver.net.guard import OutgoingGuard
+from streamserver.net.http_client import HttpAnswer, HttpClientError
+from streamserver.net.resolver import DnsResolver
 from streamserver.storage import MemoryStorage
+from streamserver.webhooks.manager import Webhooks
 from tests.control.helpers_world import World, call_at_once
 
 Client = TestClient[web.Request, web.Application]
@@ -73,6 +82,20 @@ def unguarded_access(storage: MemoryStorage, clock: Clock) -> Access:
     )
 
 
+class NoHttp:
+    """Nobody is there."""
+
+    async def request(
+        self, method: str, url: str, *, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> HttpAnswer:
+        raise HttpClientError("connection refused")
+
+
+def soon(function: Callable[[], None]) -> None:
+    """As the hub's driver does it."""
+    asyncio.get_running_loop().call_soon(function)
+
+
 class ApiWorld(World):
     """A small server with its API."""
 
@@ -84,6 +107,24 @@ class ApiWorld(World):
         self.storage = MemoryStorage()
         self.access = unguarded_access(self.storage, self.clock)
         self.ends = SessionEnds(self.sessions, self.clock)
+        self.events = EventLog(boot=1, wall_ns=self.clock.wall_ns, schedule=soon)
+        self.announcer = Announcer(
+            log=self.events,
+            registry=self.registry,
+            sessions=self.sessions,
+            facts=self.facts,
+            clock=self.clock,
+        )
+        self.event_streams = EventStreams(
+            self.events, self.control.snapshot, self.clock.wall_ns, max_clients=3, ping_s=0.05
+        )
+        self.webhooks = Webhooks(
+            log=self.events,
+            http=NoHttp(),
+            guard=OutgoingGuard(DnsResolver(), allow_private=True),
+            storage=MemoryStorage(),
+            clock=self.clock,
+        )
         self.metrics = ServerMetrics(
             MetricsSources(
                 facts=self.facts,
@@ -94,12 +135,18 @@ class ApiWorld(World):
                 driver=self.driver,
                 loop_lag=LoopLag(),
                 destinations=self.destinations,
+                events=self.events,
+                announcer=self.announcer,
+                event_streams=self.event_streams,
+                webhooks=self.webhooks,
             )
         )
 
     def api(self, settings: ApiSettings | None = None, authorizer: Authorizer | None = None) -> Api:
         """The API, as the composition root makes it."""
         services = Services(
+            events=self.event_streams,
+            webhooks=WebhookControl(self.webhooks),
             control=self.control,
             credentials=CredentialControl(self.access, self.storage, self.ends, self.clock),
             scrape=self.metrics.scrape,

@@ -35,6 +35,10 @@ NAMES = re.findall(
     streamserver_access_decisions_total streamserver_access_failures_total
     streamserver_access_banned streamserver_access_bans_total
     streamserver_access_ban_refusals_total streamserver_access_hook_calls_total
+    streamserver_events_total streamserver_event_clients streamserver_event_resets_total
+    streamserver_refusals_held_back_total streamserver_webhooks streamserver_webhook_queued
+    streamserver_webhook_deliveries_total streamserver_webhook_failed_attempts_total
+    streamserver_webhook_spool_failures_total
     process_cpu_seconds_total process_resident_memory_bytes process_open_fds process_max_fds
     """,
 )
@@ -81,6 +85,7 @@ def test_no_label_is_an_id_or_the_name_of_a_stream():
         "version", "state", "protocol", "action", "kind", "note", "log", "way", "outcome",
         # A hook by its number in the configuration.
         "decider", "hook",
+        "type", "transport",
     }  # fmt: skip
 
 

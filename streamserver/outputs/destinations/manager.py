@@ -128,6 +128,8 @@ class Destinations(StreamListener):
         """Of those that are no longer there, so that sums never fall."""
         self.failures: Counter[str] = Counter()
         """Failed attempts since the start, by class."""
+        self.on_state: Callable[[Destination, DestinationState], None] = lambda one, before: None
+        """Told of each destination that came into another state, with the one before."""
         self._registry = registry
         self._push = push
         self._guard = guard
@@ -368,6 +370,7 @@ class Destinations(StreamListener):
             "%s to %s: %s%s", one.key, one.target.masked(), one.state.value, reason,
             extra={"stream": str(one.key), "destination": one.spec.id},
         )  # fmt: skip
+        self.on_state(one, before)
 
 
 def _same(one: PublishTarget, other: PublishTarget) -> bool:

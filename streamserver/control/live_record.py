@@ -1,0 +1,85 @@
+"""What is live, kept in the storage, so that a start after a crash can say what ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from streamserver.storage import Storage, StorageError
+
+__all__ = ["LiveBroadcast", "LiveRecord", "next_boot"]
+
+_STORED_AS: Final = "events.live"
+_BOOT_STORED_AS: Final = "events.boot"
+
+logger = logging.getLogger(__name__)
+
+
+class LiveBroadcast(msgspec.Struct, frozen=True, kw_only=True):
+    """One broadcast, as far as it was known."""
+
+    app: str
+    """First segment of the stream's name."""
+
+    name: str
+    """Second segment."""
+
+    summary: dict[str, Any]
+    """What ``stream.ended`` would have said."""
+
+
+class LiveRecord:
+    """Written by one task after each change; never waited for, except at the end."""
+
+    def __init__(self, storage: Storage, snapshot: Callable[[], list[LiveBroadcast]]) -> None:
+        """``snapshot`` tells what is live."""
+        self.failures = 0
+        """Writes that failed."""
+        self._storage = storage
+        self._snapshot = snapshot
+        self._wanted = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def left_over(self) -> list[LiveBroadcast]:
+        """What was live when the process ended the last time. Raises `StorageError`."""
+        value = await self._storage.get(_STORED_AS)
+        try:
+            return msgspec.convert(value or [], list[LiveBroadcast])
+        except msgspec.ValidationError as error:
+            logger.error("the record of what was live cannot be read: %s", error)
+            return []
+
+    def touch(self) -> None:
+        """Something has changed."""
+        self._wanted = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._write(), name="live record")
+
+    async def flush(self) -> None:
+        """Returns when the newest state is written, or could not be."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _write(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            try:
+                await self._storage.set(_STORED_AS, msgspec.to_builtins(self._snapshot()))
+            except StorageError as error:
+                self.failures += 1
+                logger.error("what is live could not be kept: %s", error)
+
+
+async def next_boot(storage: Storage, wall_ns: int) -> int:
+    """The number of this start, larger than all before. Raises `StorageError`.
+
+    Without a memory it is the Unix time in seconds.
+    """
+    if not storage.durable:
+        return wall_ns // 1_000_000_000
+    value = await storage.get(_BOOT_STORED_AS)
+    boot = (value if isinstance(value, int) else 0) + 1
+    await storage.set(_BOOT_STORED_AS, boot)
+    return boot
