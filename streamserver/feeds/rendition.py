@@ -35,6 +35,10 @@ _MAX_WAITING_BYTES: Final = 512 * 1024
 _MAX_WAITING: Final = 800
 """Audio that waits to be taken: a group of pictures that is read at once has as much."""
 
+_MAX_LATE_NS: Final = 500_000_000
+"""How long it waits at most. Where the threads cannot follow, holes are better than a delay that
+grows: silence is soon made."""
+
 _MAX_BATCH: Final = 64
 """Packets in one batch: some 10 ms of work, so that others have their turn."""
 
@@ -128,7 +132,8 @@ class AudioRendition:
         self._target: Track | None = None
         self._run = 0
         self._reached = 0
-        self._waiting: deque[Packet] = deque()
+        self._waiting: deque[tuple[int, Packet]] = deque()
+        """With the monotonic time since when each waits."""
         self._waiting_bytes = 0
         self._taken: AudioBatch | None = None
         newest = packets.newest_keyframe
@@ -156,12 +161,14 @@ class AudioRendition:
             self._position = position
         news = packets.since(self._position)
         self._position += len(news)
+        # What is read in one go arrived at different times, but has waited for us alike.
+        now_ns = news[-1].received_ns if news else 0
         for packet in news:
             track = packet.track
             if track.epoch != self._epoch:
                 self._begin(track.epoch)
             if track is self._source:
-                self._wait(packet)
+                self._wait(packet, now_ns)
             else:
                 self._append(packet)
         if self._waiting and self._taken is None:
@@ -186,7 +193,7 @@ class AudioRendition:
         if not self._waiting or self._taken is not None or self._source is None:
             return None
         count = min(len(self._waiting), _MAX_BATCH)
-        packets = tuple(self._waiting.popleft() for _ in range(count))
+        packets = tuple(self._waiting.popleft()[1] for _ in range(count))
         self._waiting_bytes -= sum(len(packet.data) for packet in packets)
         self._taken = AudioBatch(self._run, self._source, packets)
         return self._taken
@@ -225,16 +232,17 @@ class AudioRendition:
                 self._source, self._target = theirs, ours
         self.stats.source = self._source.codec if self._source is not None else None
 
-    def _wait(self, packet: Packet) -> None:
+    def _wait(self, packet: Packet, now_ns: int) -> None:
         waiting = self._waiting
-        waiting.append(packet)
+        waiting.append((now_ns, packet))
         self._waiting_bytes += len(packet.data)
         while (
-            packet.dts_ms - waiting[0].dts_ms > _MAX_WAITING_MS
+            now_ns - waiting[0][0] > _MAX_LATE_NS
+            or packet.dts_ms - waiting[0][1].dts_ms > _MAX_WAITING_MS
             or self._waiting_bytes > _MAX_WAITING_BYTES
             or len(waiting) > _MAX_WAITING
         ):
-            self._waiting_bytes -= len(waiting.popleft().data)
+            self._waiting_bytes -= len(waiting.popleft()[1].data)
             self.stats.dropped += 1
 
     def _append(self, packet: Packet) -> None:

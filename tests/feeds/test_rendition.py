@@ -185,6 +185,16 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first(count, step_ms):
     assert waiting[-1] is world.source.get(world.source.end - 1)
 
 
+def test_what_cannot_be_done_in_time_is_left_out():
+    world = World()
+    world.send(Kind.VIDEO, 1000)
+    for index in range(100):
+        world.send(Kind.AUDIO, 1000 + 20 * index)
+        world.out()
+    assert world.rendition.stats.dropped == 100 - 26
+    assert len(world.take().packets) == 26
+
+
 def test_time_never_runs_backwards_whatever_comes_back():
     world = World()
     world.send(Kind.VIDEO, 1000)
