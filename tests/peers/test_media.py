@@ -64,6 +64,14 @@ class Played:
 
 
 @pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that serves Opus as it comes."""
+    directory = tmp_path_factory.mktemp("keeping")
+    with RunningServer(directory, settings=("server.opus=keep",)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def unusual(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     """All of them at the same time, to save time."""
     require("ffmpeg", "gst-launch-1.0")
@@ -240,12 +248,23 @@ class Case:
     ts: bool = False
     """Whether the playlist for old players can carry it."""
 
+    opus: str = "keep"
+    """What the server makes of Opus."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.video}-{self.audio}" + ("" if self.opus == "keep" else "-as-aac")
+
 
 CASES: Final = (
     Case("hevc", "opus", "hvc1.1.6.L63.90,opus", ("hevc", "opus")),
     Case("av1", "opus", "av01.0.01M.08,opus", ("av1", "opus")),
     Case("vp9", "opus", "vp09.00.21.08,opus", ("vp9", "opus")),
     Case("h264", "opus", "avc1.42C01E,opus", ("h264", "opus")),
+    Case("hevc", "opus", "hvc1.1.6.L63.90,mp4a.40.2", ("hevc", "aac"), ts=True, opus="aac"),
+    Case("vp9", "opus", "vp09.00.21.08,mp4a.40.2", ("vp9", "aac"), opus="aac"),
+    Case("h264", "opus", "avc1.42C01E,mp4a.40.2", ("h264", "aac"), ts=True, opus="aac"),
     Case("hevc", "aac", "hvc1.1.6.L63.90,mp4a.40.2", ("hevc", "aac"), ts=True),
     Case("h264", "mp3", "avc1.42C01E,mp4a.40.34", ("h264", "mp3"), ts=True),
     Case("h264", "none", "avc1.42C01E", ("h264",), ts=True),
@@ -253,10 +272,13 @@ CASES: Final = (
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.video}-{case.audio}")
-def test_hls_is_right_by_ffprobe_for_every_codec(case: Case, server: RunningServer, tmp_path: Path):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_hls_is_right_by_ffprobe_for_every_codec(
+    case: Case, server: RunningServer, keeping: RunningServer, tmp_path: Path
+):
     require("ffmpeg", "ffprobe")
-    key = f"codec/{case.video}-{case.audio}"
+    server = keeping if case.opus == "keep" else server
+    key = f"codec/{case.name}"
     command = publishers.pyav(server.rtmp_url(key), "--video", case.video, "--audio", case.audio)
     with publishers.publishing(command, tmp_path / "encoder.log"):
         server.wait_live(key)
