@@ -255,9 +255,14 @@ class WebRtcIngest:
         line = source.line
         kind, rate = line.kind, line.clock_rate
         assembler = self.assembler
+        broken = False
         for timestamp, data, keyframe, received_ns in frames:
+            # Several come at once when a hole was filled: the source knew nothing of this yet.
+            if broken and not keyframe:
+                continue
             if self._configured.get(kind) is not line.codec and not self._configure(line, data):
                 source.picture_lost()
+                broken = True
                 continue
             if self._origin_ns is None:
                 self._origin_ns = received_ns - _LEAD_NS
@@ -267,7 +272,8 @@ class WebRtcIngest:
             damaged = assembler.counters.damaged
             assembler.push(Frame(kind, time_ms & 0xFFFF_FFFF, 0, data, keyframe, received_ns, rest))
             if kind is Kind.VIDEO:
-                if assembler.counters.damaged != damaged:
+                broken = assembler.counters.damaged != damaged
+                if broken:
                     source.picture_lost()
                 elif keyframe:
                     self._keyframe_wanted = False

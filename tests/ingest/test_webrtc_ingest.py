@@ -358,6 +358,28 @@ async def test_a_stranger_does_not_take_a_line_that_is_in_use() -> None:
     assert one.ingest.stats.frames > 75
 
 
+async def test_pictures_that_came_together_with_a_damaged_one_are_held_back() -> None:
+    one = await world((replace(VIDEO, transport_cc=False),))
+    one.run(0.5)
+    now_ns, shown = one.publisher.now_ns, len(one.shown)
+    source = one.ingest.receiver.sources[0]
+    number = source.statistics.highest
+    # A keyframe whose parameter sets make no sense, and one that refers to it, behind a hole.
+    units = [(2, b"\x78\x00\x02\x67\xff", 0), (3, b"\x65broken", 1), (4, b"\x41next", 1)]
+    for step, payload, marker in [*units, (1, b"\x41filled", 1)]:
+        one.ingest.rtp(
+            build_packet(
+                payload_type=102, sequence=number + step & 0xFFFF, ssrc=1111, payload=payload,
+                timestamp=[0, 1, 2, 2, 3][step] * 3_000, marker=bool(marker),
+            ),
+            now_ns,
+        )  # fmt: skip
+    assert len(one.shown) == shown + 1
+    assert one.ingest.stats.damaged_frames == 1
+    one.run(0.5)
+    assert one.publisher.plis == 1
+
+
 _PAYLOADS = st.one_of(
     st.binary(max_size=60),
     st.tuples(st.sampled_from([0x7C, 0x5C, 0x78, 0x65, 0x67, 0x41]), st.binary(max_size=40)).map(
