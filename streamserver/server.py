@@ -2,9 +2,10 @@
 
 ::
 
-    RTMP ──► ingest ──► Stream.packets (a log) ─┬► cmaf feed ──► HLS ──► HTTP
-                                                └► body feed ─┬► chunks ──► fan-out ──► RTMP
-                                                              └► tags ──► fan-out ──► HTTP (FLV)
+    RTMP ──┬► ingest ──► Stream.packets (a log) ─┬► cmaf feed ──► HLS ──► HTTP
+    WebRTC ┘                                     ├► body feed ─┬► chunks ──► fan-out ──► RTMP
+                                                 │             └► tags ──► fan-out ──► HTTP (FLV)
+                                                 └► rtp feed ──► fan-out ──► WebRTC
                               the API and the pages look at the hub
 """
 
@@ -56,6 +57,7 @@ from streamserver.endpoints.http.listener import HttpEndpoint, Listener
 from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
 from streamserver.endpoints.rtmp import RtmpEndpoint
 from streamserver.endpoints.rtmp_watch import PlayDoor
+from streamserver.endpoints.webrtc import RtcEndpoint, RtcHub
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
@@ -90,6 +92,7 @@ from streamserver.settings import (
     hls_settings,
     registry_settings,
     rtmp_settings,
+    webrtc_settings,
 )
 from streamserver.storage import Storage, open_storage
 from streamserver.web.pages import Pages
@@ -204,6 +207,7 @@ class Server:
         self._destinations: Destinations | None = None
         self._pulls: Pulls | None = None
         self._notices: HookNotices | None = None
+        self._webrtc: RtcEndpoint | None = None
         self._storage: Storage | None = None
         self._executor: MediaExecutor | None = None
         self._callbacks = Callbacks()
@@ -282,6 +286,8 @@ class Server:
             await self._pulls.close()
         if self._destinations is not None:
             await self._destinations.close()
+        if self._webrtc is not None:
+            await self._webrtc.close("the server is shutting down")
         for rtmp in self._rtmp:
             await rtmp.close("the server is shutting down")
         if self._hls is not None:
@@ -360,6 +366,8 @@ class Server:
         hub.driver.start()
         for context, sockets in doors:
             await self._open_rtmp(hub, publishing, live, connecting, context, sockets)
+        if config.webrtc.enabled:
+            self._webrtc = await self._open_webrtc(hub, publishing, live)
         credentials = CredentialControl(self.access, self._storage, hub.ends, self.clock)
         api = self._make_api(
             hub, self._hls, live, self.access, self._destinations, credentials, events
@@ -435,11 +443,31 @@ class Server:
             ListenerFacts(name, self.config.rtmp.host, port, tls is not None)
         )
 
+    async def _open_webrtc(self, hub: _Hub, publishing: Publishing, live: _Live) -> RtcEndpoint:
+        endpoint = RtcEndpoint(
+            webrtc_settings(self.config),
+            RtcHub(
+                driver=hub.driver,
+                feeds=hub.feeds,
+                publishing=publishing,
+                watching=live.watching,
+                clock=self.clock,
+                resolver=self._resolver,
+                sources=hub.renditions.sources(Codec.OPUS),
+            ),
+        )
+        await endpoint.start()
+        host, port = self.config.webrtc.host, endpoint.mux.port
+        self.facts.listeners.append(ListenerFacts("webrtc", host, port))
+        return endpoint
+
     async def _open_http(
         self, hls: HlsOutput, live: _Live, api: Api, tls: SSLContext | None
     ) -> None:
         http = self.config.http
+        webrtc = () if self._webrtc is None else self._webrtc.mounts(self._is_local)
         mounts = (
+            *webrtc,
             hls_mount(HlsMount(hls), any_origin="*" in http.cors_origins),
             flv_mount(FlvDoor(live.watching, live.output, self._is_local, http.cors_origins)),
             api_mount(api),
@@ -571,6 +599,7 @@ class Server:
             last_event_id=lambda: events.log.last_id,
         )
         self._event_streams = EventStreams(events.log, control.snapshot, self.clock.wall_ns)
+        webrtc = self._webrtc
         metrics = ServerMetrics(
             MetricsSources(
                 facts=self.facts,
@@ -593,7 +622,12 @@ class Server:
                 announcer=events.announcer,
                 event_streams=self._event_streams,
                 webhooks=events.webhooks,
-                feed_log_bytes=lambda: {"hls": hls.held_bytes, **live.output.held_bytes()},
+                webrtc=webrtc,
+                feed_log_bytes=lambda: {
+                    "hls": hls.held_bytes,
+                    **live.output.held_bytes(),
+                    "rtp": 0 if webrtc is None else webrtc.output.held_bytes,
+                },
                 reader_jumps=lambda: live.output.stats.jumps,
             )
         )

@@ -6,12 +6,15 @@ from typing import Final
 from streamserver.config import Config, HookAction, memory_bound
 from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.rtmp import RtmpSettings
+from streamserver.endpoints.webrtc import RtcSettings
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.hub.registry import RegistrySettings
 from streamserver.hub.stream import LogBounds
 from streamserver.outputs.fanout import FanOutSettings
 from streamserver.outputs.hls.settings import HlsSettings
 from streamserver.rtmp.settings import SessionSettings
+from streamserver.webrtc.mux import MuxSettings
+from streamserver.webrtc.turn import IceServer
 
 __all__ = [
     "cmaf_settings",
@@ -21,6 +24,7 @@ __all__ = [
     "hls_settings",
     "registry_settings",
     "rtmp_settings",
+    "webrtc_settings",
 ]
 
 
@@ -102,4 +106,26 @@ def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
             idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),
             max_media_bytes=limits.max_message_bytes,
         ),
+    )
+
+
+def webrtc_settings(config: Config) -> RtcSettings:
+    """Of the WebRTC listener, its publishers and its viewers."""
+    webrtc = config.webrtc
+    return RtcSettings(
+        mux=MuxSettings(
+            host=webrtc.host,
+            port=webrtc.port,
+            public_addresses=webrtc.public_addresses,
+            max_peers=webrtc.max_peers,
+        ),
+        max_peers=webrtc.max_peers,
+        max_peers_per_address=config.limits.connections_per_address,
+        wait_for_stream_s=webrtc.wait_for_stream_s,
+        ice_servers=tuple(
+            IceServer(url=url, secret=one.secret, username=one.username, credential=one.credential)
+            for one in webrtc.ice_servers
+            for url in one.urls
+        ),
+        feed_bounds=feed_bounds(config),
     )

@@ -121,6 +121,35 @@ METRICS: Final = (
         _COUNTER,
         "Processor time of the conversion.",
     ),
+    Metric("streamserver_webrtc_peers", _GAUGE, "Connections over WebRTC.", ("action",)),
+    Metric("streamserver_webrtc_packets_total", _COUNTER, "RTP packets of media.", ("action",)),
+    Metric(
+        "streamserver_webrtc_lost_packets_total",
+        _COUNTER,
+        "RTP packets that did not arrive at the first try.",
+        ("action",),
+    ),
+    Metric(
+        "streamserver_webrtc_recovered_packets_total",
+        _COUNTER,
+        "RTP packets that were sent again.",
+        ("action",),
+    ),
+    Metric(
+        "streamserver_webrtc_nacks_total",
+        _COUNTER,
+        "RTP packets that were asked for again.",
+        ("action",),
+    ),
+    Metric(
+        "streamserver_webrtc_plis_total", _COUNTER, "Keyframes that were asked for.", ("action",)
+    ),
+    Metric(
+        "streamserver_webrtc_transport_total",
+        _COUNTER,
+        "What the WebRTC port has seen and dropped, by what it was.",
+        ("event",),
+    ),
     Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
     Metric("streamserver_destination_sent_bytes_total", _COUNTER, "Bytes that reached them."),
     Metric(
@@ -183,6 +212,38 @@ class FrontCounters(Protocol):
     @property
     def aborted(self) -> int:
         """Connections ended at a bound or deadline."""
+
+
+class LinkCounts(Protocol):
+    """What was counted on connections over WebRTC."""
+
+    packets: int
+    """RTP packets."""
+
+    lost: int
+    """Of them, those that did not arrive at the first try."""
+
+    recovered: int
+    """Packets that were sent again."""
+
+    nacks: int
+    """Packets that were asked for again."""
+
+    plis: int
+    """Keyframes that were asked for."""
+
+
+class WebRtcCounters(Protocol):
+    """``endpoints.webrtc.RtcEndpoint``."""
+
+    def peer_counts(self) -> Mapping[str, int]:
+        """Connections by what they do."""
+
+    def link_sums(self) -> Mapping[str, LinkCounts]:
+        """What was counted on all connections ever, by what they do."""
+
+    def transport_counts(self) -> Mapping[str, int]:
+        """What the port has seen, by a few fixed words."""
 
 
 class HasFailures(Protocol):
@@ -259,6 +320,9 @@ class MetricsSources:
     webhooks: Webhooks | None = None
     """Where it is sent to."""
 
+    webrtc: WebRtcCounters | None = None
+    """Publishers and viewers over WebRTC."""
+
     reader_jumps: Callable[[], int] = _zero
     """How often readers that lagged jumped to a keyframe, of all readers ever."""
 
@@ -276,6 +340,7 @@ class ServerMetrics:
         readers |= event_readers(
             sources.events, sources.announcer, sources.event_streams, sources.webhooks
         )
+        readers |= _webrtc(sources.webrtc)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:
@@ -416,6 +481,25 @@ def _access(access: WhoMay | None) -> _Readers:
         "streamserver_access_bans_total": lambda: bans.banned,
         "streamserver_access_ban_refusals_total": lambda: bans.refused,
         "streamserver_access_hook_calls_total": hook_calls,
+    }
+
+
+def _webrtc(webrtc: WebRtcCounters | None) -> _Readers:
+    def counts(read: Callable[[LinkCounts], int]) -> Callable[[], Reading]:
+        return lambda: (
+            {} if webrtc is None else {way: read(one) for way, one in webrtc.link_sums().items()}
+        )
+
+    return {
+        "streamserver_webrtc_peers": lambda: {} if webrtc is None else webrtc.peer_counts(),
+        "streamserver_webrtc_packets_total": counts(lambda one: one.packets),
+        "streamserver_webrtc_lost_packets_total": counts(lambda one: one.lost),
+        "streamserver_webrtc_recovered_packets_total": counts(lambda one: one.recovered),
+        "streamserver_webrtc_nacks_total": counts(lambda one: one.nacks),
+        "streamserver_webrtc_plis_total": counts(lambda one: one.plis),
+        "streamserver_webrtc_transport_total": lambda: (
+            {} if webrtc is None else webrtc.transport_counts()
+        ),
     }
 
 

@@ -25,10 +25,10 @@ class Listening:
     """A socket that takes connections."""
 
     name: str
-    """What it is for people: ``RTMP``, ``HTTP``."""
+    """What it is for people: ``RTMP``, ``HTTP``, ``WEBRTC``."""
 
     scheme: str
-    """The scheme of its URLs: ``rtmp``, ``rtmps``, ``http`` or ``https``."""
+    """The scheme of its URLs: ``rtmp``, ``rtmps``, ``http`` or ``https``; ``webrtc`` has none."""
 
     host: str
     """The address it is bound to; empty: all."""
@@ -42,6 +42,8 @@ class Listening:
     def url(self, default_host: str) -> str:
         """Its URL without a slash at the end; ``default_host`` where it listens on all."""
         host = self.host if self.host not in ("", "0.0.0.0", "::") else default_host
+        if self.scheme == "webrtc":
+            return f"{url_host(host)}:{self.port}, UDP and TCP"
         return f"{self.scheme}://{url_host(host)}{self._port_suffix()}{self.base_path}"
 
     def _port_suffix(self) -> str:

@@ -32,7 +32,7 @@ TRANSPORT_CC_EXTENSION: Final = (
 MID_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 """Names the section that a packet belongs to (RFC 8843, section 15)."""
 
-PUBLISH_CODECS: Final = (Codec.H264, Codec.VP8, Codec.VP9, Codec.AV1)
+PUBLISH_CODECS: Final = (Codec.H264, Codec.VP8, Codec.VP9, Codec.AV1, Codec.H265)
 """Video that publishers may send, best first: H.264 plays in every output. Who prefers another one
 offers that one only."""
 
