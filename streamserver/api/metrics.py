@@ -147,8 +147,8 @@ METRICS: Final = (
     Metric(
         "streamserver_webrtc_transport_total",
         _COUNTER,
-        "What the WebRTC port has seen and dropped, by what it was.",
-        ("event",),
+        "What the WebRTC port has seen and dropped, by what became of it.",
+        ("outcome",),
     ),
     Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
     Metric("streamserver_destination_sent_bytes_total", _COUNTER, "Bytes that reached them."),

@@ -29,6 +29,10 @@ NAMES = re.findall(
     streamserver_hls_requests_total streamserver_rtmp_connections_total
     streamserver_audio_renditions streamserver_audio_rendition_packets_total
     streamserver_audio_rendition_cpu_seconds_total
+    streamserver_webrtc_peers streamserver_webrtc_packets_total
+    streamserver_webrtc_lost_packets_total streamserver_webrtc_recovered_packets_total
+    streamserver_webrtc_nacks_total streamserver_webrtc_plis_total
+    streamserver_webrtc_transport_total
     streamserver_destinations streamserver_destination_sent_bytes_total
     streamserver_destination_dropped_frames_total streamserver_destination_reconnects_total
     streamserver_destination_failures_total
