@@ -84,7 +84,7 @@ class Certificate:
         self.context.set_min_proto_version(_DTLS_1_2)
         self.context.set_max_proto_version(_DTLS_1_2)
         self.context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
-        # Without it a connection holds 92 KB, with it 25.
+        # Without it a connection holds 92 KB, with it 72.
         self.context.set_mode(SSL.MODE_RELEASE_BUFFERS)
 
 

@@ -1,4 +1,4 @@
-"""STUN binding messages as ICE uses them (RFC 8489, RFC 8445 section 16.1). Sans-IO.
+"""STUN binding messages as ICE uses them (RFC 8489, RFC 8445 section 16.1). No IO.
 
 Only what an ICE-lite agent needs, and what a full one sends it: requests and their answers.
 """
@@ -6,6 +6,7 @@ Only what an ICE-lite agent needs, and what a full one sends it: requests and th
 import binascii
 import hmac
 import ipaddress
+import socket
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -29,6 +30,7 @@ _FINGERPRINT_XOR: Final = 0x5354554E
 _HEADER: Final = Struct("!HHI12s")
 _ATTRIBUTE: Final = Struct("!HH")
 _LENGTH: Final = Struct("!H")
+_XOR_PORT: Final = Struct("!xBH")
 _U32: Final = Struct("!I")
 _U64: Final = Struct("!Q")
 _MAX_BYTES: Final = 1280
@@ -279,11 +281,12 @@ def _seal(kind: Kind, transaction_id: bytes, body: bytes, password: bytes) -> by
 
 
 def _pack_address(address: tuple[str, int], transaction_id: bytes) -> bytes:
-    host = ipaddress.ip_address(address[0].partition("%")[0])
-    mask = (_COOKIE_BYTES + transaction_id)[: len(host.packed)]
-    hidden = bytes(a ^ b for a, b in zip(host.packed, mask, strict=True))
-    family = 1 if host.version == 4 else 2
-    return bytes((0, family)) + _LENGTH.pack(address[1] ^ _COOKIE >> 16) + hidden
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    packed = socket.inet_pton(family, host.partition("%")[0])
+    mask = int.from_bytes((_COOKIE_BYTES + transaction_id)[: len(packed)], "big")
+    hidden = (int.from_bytes(packed, "big") ^ mask).to_bytes(len(packed), "big")
+    return _XOR_PORT.pack(1 if family is socket.AF_INET else 2, port ^ _COOKIE >> 16) + hidden
 
 
 def _unpack_address(value: bytes, transaction_id: bytes) -> tuple[str, int]:
