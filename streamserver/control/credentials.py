@@ -1,6 +1,5 @@
 """The operations on tokens, stream keys and bans."""
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from streamserver.auth import Access
@@ -33,15 +32,11 @@ class CredentialControl:
         store: _Store,
         ends: SessionEnds,
         clock: Clock,
-        *,
-        masks: Callable[[str], object] = lambda secret: None,
     ) -> None:
-        """``masks(secret)`` is told each new secret, so that no log shows it."""
         self._access = access
         self._store = store
         self._ends = ends
         self._clock = clock
-        self._masks = masks
 
     async def create_token(self, new: NewToken) -> Token:
         """Signs a token. It is kept nowhere. Raises `InvalidNameError` for a bad pattern."""
@@ -51,7 +46,6 @@ class CredentialControl:
             raise InvalidNameError(str(error)) from None
         rights = list(dict.fromkeys(Right(one.value) for one in new.actions))
         issued = self._access.tokens.issue([pattern], rights, new.expires_in_s)
-        self._masks(issued.token)
         return Token(
             id=issued.id,
             token=issued.token,
@@ -76,7 +70,6 @@ class CredentialControl:
         """A new publish key for a stream; the old one stops working, and so does who used it."""
         old = await self._store.stream_key_hash(stream)
         secret = make_secret()
-        self._masks(secret)
         await self._store.set_stream_key(stream, hash_secret(secret))
         if old is not None:
             self.end_sessions_of(stream_key_tag(old))

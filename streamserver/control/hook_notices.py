@@ -90,6 +90,11 @@ class HookNotices:
         tasks = [worker for line in lines for worker in line.workers]
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def drained(self) -> None:
+        """Returns when everything that waits now has been told."""
+        for line in list(self._lines.values()):
+            await line.waiting.join()
+
     def _changed(self, session: Session, joined: bool) -> None:
         if session.protocol is Protocol.INTERNAL:
             return  # nobody was asked about it

@@ -6,9 +6,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlencode
-
-import msgspec
 
 from streamserver.auth.hooks.nginx import NginxStyle
 from streamserver.auth.hooks.styles import MediaMtxStyle, SrsStyle, StreamserverStyle
@@ -129,10 +126,10 @@ class HookDecider:
             url += ("&" if "?" in url else "?") + body.as_query()
         elif body.form:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
-            data = urlencode(dict(body.values)).encode()
+            data = body.as_query().encode()
         else:
             sent["Content-Type"] = "application/json"
-            data = msgspec.json.encode(body.values)
+            data = body.as_json()
         return await self._client.request(
             method.value, url, timeout_s=self.timeout_s, headers=sent, body=data
         )

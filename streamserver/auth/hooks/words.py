@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+import msgspec
+
 from streamserver.auth.request import AccessRequest
 from streamserver.config import HookAction
 from streamserver.errors import StreamServerError
@@ -46,8 +48,13 @@ class Body:
     """Whether they are sent as a form; else as JSON."""
 
     def as_query(self) -> str:
-        """The same for a URL: an inner object becomes a query of its own."""
-        return urlencode({name: _flat(value) for name, value in self.values.items()})
+        """The same for a URL or a form: an inner object becomes a query of its own."""
+        flat = {name: _flat(value) for name, value in self.values.items()}
+        return urlencode(flat, errors="replace")
+
+    def as_json(self) -> bytes:
+        """The same as JSON."""
+        return msgspec.json.encode(_sound(self.values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ class Style(Protocol):
 
 def query_of(request: AccessRequest) -> str:
     """The parameters of a client's URL as one text, without the question mark."""
-    return urlencode(request.query)
+    return urlencode(request.query, errors="replace")
 
 
 def _flat(value: Any) -> str:
@@ -96,4 +103,13 @@ def _flat(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return urlencode(value) if isinstance(value, Mapping) else str(value)
+    return urlencode(value, errors="replace") if isinstance(value, Mapping) else str(value)
+
+
+def _sound(value: Any) -> Any:
+    """Text that can be written: clients can send halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_sound(name): _sound(one) for name, one in value.items()}
+    return value
