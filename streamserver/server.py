@@ -469,7 +469,15 @@ class Server:
         mounts = (
             *webrtc,
             hls_mount(HlsMount(hls), any_origin="*" in http.cors_origins),
-            flv_mount(FlvDoor(live.watching, live.output, self._is_local, http.cors_origins)),
+            flv_mount(
+                FlvDoor(
+                    live.watching,
+                    live.output,
+                    self._is_local,
+                    self.config.rtmp.wait_for_stream_s,
+                    http.cors_origins,
+                )
+            ),
             api_mount(api),
             pages_mount(Pages()),
         )

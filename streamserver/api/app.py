@@ -1,5 +1,6 @@
 """Puts the table of routes into an aiohttp application."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ from streamserver.api.routes import ROUTES
 from streamserver.api.streamed import Streamed
 from streamserver.errors import AccessDeniedError, NotFoundError, RefusedError
 from streamserver.names import StreamKey
+from streamserver.storage import StorageError
 
 __all__ = ["Api", "ApiSettings"]
 
 _NO_STORE: Final = {hdrs.CACHE_CONTROL: "no-store"}
+
+logger = logging.getLogger(__name__)
 
 AioHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,8 +57,8 @@ class ApiSettings:
 class Api:
     """The API of a server; any number of listeners can mount it.
 
-    Refusals become problem documents here, so that the API is whole in any application. What is a
-    bug (any other exception) is left to the application.
+    Refusals and failures of the storage become problem documents here, so that the API is whole in
+    any application. What is a bug (any other exception) is left to the application.
     """
 
     def __init__(self, services: Services, authorizer: Authorizer, settings: ApiSettings) -> None:
@@ -82,6 +86,11 @@ class Api:
                 return await self._answer(route, request)
             except RefusedError as error:
                 return _refusal(error, request)
+            except StorageError as error:
+                logger.error("%s %s: %s", request.method, request.path, error)
+                return problem_response(
+                    503, f"the server cannot keep or read what it needs for this: {error}"
+                )
 
         return answer
 

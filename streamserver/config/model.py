@@ -250,7 +250,8 @@ class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A publisher that sends no media for this long is closed."""
 
     wait_for_stream_s: Annotated[float, Meta(ge=0, le=3600)] = 10
-    """How long a player waits for a stream that is not live; 0: it is refused at once."""
+    """How long a player, over RTMP or FLV, waits for a stream that is not live; 0: it is refused at
+    once."""
 
     max_join_ms: Annotated[int, Meta(ge=0, le=1000)] = 100
     """What is sent to many RTMP and FLV viewers at once is joined for up to this time; a few get

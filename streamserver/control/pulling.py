@@ -15,10 +15,10 @@ from streamserver.ingest.pull_child import ChildPull, FarUrl
 from streamserver.ingest.pull_rtmp import PullConnection, RtmpPull
 from streamserver.names import StreamKey
 from streamserver.net.backoff import Backoff
+from streamserver.net.dial import DialSettings, dial
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
 from streamserver.net.tls import client_context
-from streamserver.outputs.destinations.dial import DialSettings, dial
 from streamserver.rtmp.target import PublishTarget, parse_target
 
 __all__ = ["make_pulls"]

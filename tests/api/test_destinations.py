@@ -3,6 +3,7 @@
 import pytest
 
 from streamserver.outputs.destinations.failures import ErrorClass, Failure
+from streamserver.storage import StorageError
 from tests.api.helpers_api import ApiWorld
 
 PATH = "/api/v1/streams/live/demo/destinations"
@@ -128,3 +129,22 @@ async def test_no_error_repeats_what_was_sent():
 async def test_a_form_cannot_add_one():
     async with ApiWorld().ask("POST", PATH, data={"url": URL}) as response:
         assert response.status == 415
+
+
+async def test_a_storage_that_cannot_keep_it_is_a_503_and_nothing_is_added(monkeypatch, caplog):
+    world = ApiWorld()
+
+    async def fail(key, value):
+        raise StorageError("/var/lib/streamserver.db: the disk is full")
+
+    async with world.client() as client:
+        monkeypatch.setattr(world.destinations._storage, "set", fail)
+        async with client.post(PATH, json={"url": URL}) as response:
+            assert response.status == 503
+            assert response.content_type == "application/problem+json"
+            problem = await response.json()
+        assert "the disk is full" in problem["detail"]
+        async with client.get(PATH) as response:
+            assert (await response.json())["total"] == 0
+    assert "the disk is full" in caplog.text
+    assert "secret" not in caplog.text

@@ -237,20 +237,16 @@ def test_mpegts_js_plays_in_chromium(
 def test_players_wait_for_a_stream_and_end_with_it(
     server: RunningServer, tmp_path: Path, form: str
 ) -> None:
-    """FLV has no way to wait: its player comes when the stream is there."""
     key = "live/short"
     url = {"rtmp": server.rtmp_url(key), "flv": f"{server.base_url}/flv/{key}"}[form]
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", url, *_COPY]
     player = Player(command, tmp_path / "player.log")
     with FfmpegPublisher(server.rtmp_url(key), tmp_path) as publisher:
-        if form == "rtmp":
-            publisher.stop()
-            player.__enter__()
-            time.sleep(1)
-            publisher.__enter__()
+        publisher.stop()
+        player.__enter__()
+        time.sleep(1)
+        publisher.__enter__()
         server.wait_live(key)
-        if form == "flv":
-            player.__enter__()
         wait_until(lambda: server.viewers(key), lambda count: count == 1, 10, "it plays")
         server.api(f"streams/{key}/stop", "POST")
         wait_until(lambda: player.running, lambda running: not running, 10, "ffmpeg ends")

@@ -55,6 +55,9 @@ class FlvDoor:
     is_local: IsLocal
     """Tells from address, headers and ``Host`` whether a request comes from this machine."""
 
+    wait_s: float = 10
+    """How long a player waits for a stream that is not live; 0: it is refused at once."""
+
     origins: tuple[str, ...] = ("*",)
     """The origins of pages that may read media."""
 
@@ -89,7 +92,9 @@ def flv_mount(door: FlvDoor) -> Mount:
     async def play(request: web.Request) -> web.StreamResponse:
         end = _End()
         attempt = _attempt(request, door, end.kick)
-        watch = await door.watching.open(attempt)
+        # As over RTMP: who comes a little early need not come again.
+        wait_s = 0 if request.method == "HEAD" else door.wait_s
+        watch = await door.watching.open(attempt, wait_s=wait_s)
         try:
             if request.method == "HEAD":
                 return web.Response(headers=dict(_HEADERS[:2]))

@@ -9,10 +9,10 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.flv_writer import Dialect
+from streamserver.net.dial import DialSettings
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
 from streamserver.net.tls import client_context
-from streamserver.outputs.destinations.dial import DialSettings
 from streamserver.outputs.destinations.loops import OwnDoors
 from streamserver.outputs.destinations.manager import Destinations
 from streamserver.outputs.destinations.push import HoldBodies, RtmpPush

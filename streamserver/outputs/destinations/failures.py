@@ -13,7 +13,7 @@ from streamserver.net.guard import ForbiddenAddressError
 from streamserver.net.resolver import ResolveError
 from streamserver.rtmp.target import PublishTarget
 
-__all__ = ["ConflictError", "ErrorClass", "Failure", "FarSideError", "classify", "clean", "worst"]
+__all__ = ["ConflictError", "ErrorClass", "Failure", "FarSideError", "classify", "clean"]
 
 _MAX_MESSAGE: Final = 300
 _MAX_READ: Final = 4096
@@ -117,19 +117,6 @@ def classify(error: Exception) -> tuple[ErrorClass, str, bool]:
             return ErrorClass.REFUSED, f"no connection: {error.strerror or error}", False
         case _:
             raise error
-
-
-_RANK: Final = (ErrorClass.TIMEOUT, ErrorClass.REFUSED)
-
-
-def worst(errors: list[Exception]) -> Exception:
-    """Of the failures of several addresses the one that tells most: whoever answered at all."""
-
-    def telling(error: Exception) -> int:
-        kind = classify(error)[0]
-        return _RANK.index(kind) if kind in _RANK else len(_RANK)
-
-    return max(errors, key=telling)
 
 
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})

@@ -242,15 +242,14 @@ class Destinations(StreamListener):
         `StorageError`.
         """
         found = self.get(key, ident)
-        spec = found.spec
-        found.change(
-            replace(
-                spec,
-                name=spec.name if name is None else name,
-                enabled=spec.enabled if enabled is None else enabled,
-            )
+        spec = replace(
+            found.spec,
+            name=found.spec.name if name is None else name,
+            enabled=found.spec.enabled if enabled is None else enabled,
         )
-        await self._save()
+        # Kept first: what an error answers must not have happened.
+        await self._save(found, spec)
+        found.change(spec)
         return found
 
     async def remove(self, key: StreamKey, ident: str) -> None:
@@ -263,8 +262,8 @@ class Destinations(StreamListener):
             raise ConflictError(
                 "this destination stands in the configuration: remove it there, or pause it here"
             )
+        await self._save(found, None)
         await self._drop(found)
-        await self._save()
 
     async def close(self) -> None:
         """Takes leave of every far side."""
@@ -347,17 +346,20 @@ class Destinations(StreamListener):
         await one.close()
         self.gone.add(one.stats)
 
-    async def _save(self) -> None:
+    async def _save(
+        self, changed: Destination | None = None, spec: DestinationSpec | None = None
+    ) -> None:
+        """Keeps all of them, one with a new specification, or with None without it."""
         # One after the other, each with what is true when its turn comes.
         async with self._saving:
+            specs = [spec if one is changed else one.spec for one in self.all()]
             kept = [
                 msgspec.to_builtins(
-                    _Stored(spec.id, spec.stream.app, spec.stream.name, spec.url, spec.name,
-                            spec.enabled)
+                    _Stored(one.id, one.stream.app, one.stream.name, one.url, one.name, one.enabled)
                 )
-                for spec in (one.spec for one in self.all())
-                if not (spec.configured or spec.passing)
-            ]  # fmt: skip
+                for one in specs
+                if one is not None and not (one.configured or one.passing)
+            ]
             await self._storage.set(_STORED_AS, kept)
 
     def _changed(self, one: Destination, before: DestinationState) -> None:

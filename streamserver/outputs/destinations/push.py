@@ -6,10 +6,10 @@ from typing import Final
 from streamserver.clock import Clock
 from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.hub.stream import Stream
+from streamserver.net.dial import DialSettings, dial
 from streamserver.net.guard import OutgoingGuard
 from streamserver.outputs.destinations.connection import FarConnection
 from streamserver.outputs.destinations.destination import Delivery
-from streamserver.outputs.destinations.dial import DialSettings, dial
 from streamserver.outputs.destinations.failures import ErrorClass, FarSideError
 from streamserver.outputs.destinations.rounds import Rounds
 from streamserver.outputs.destinations.sending import HoldBodies, PushSettings, Sending, next_hop

@@ -10,6 +10,7 @@ import aiohttp
 import av
 import pytest
 
+from streamserver.control.watching import Watching
 from streamserver.names import StreamKey
 from tests import media_factory
 from tests.endpoints.helpers_site import Site, running
@@ -19,7 +20,7 @@ CAM = StreamKey("live", "cam")
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    async with running(tmp_path) as it:
+    async with running(tmp_path, "rtmp.wait_for_stream_s=0") as it:
         yield it
 
 
@@ -128,6 +129,34 @@ async def test_a_head_request_and_refusals_are_plain_answers(
     async with http.get(url(site, "live/..nobody")) as answer:
         assert answer.status == 400
     await site.until_viewers(0)
+
+
+async def test_a_player_that_is_early_waits_for_the_stream(
+    tmp_path: Path, http: aiohttp.ClientSession
+):
+    async with running(tmp_path, "rtmp.wait_for_stream_s=20") as site:
+
+        async def get() -> bytes:
+            async with http.get(url(site)) as answer:
+                assert answer.status == 200
+                return await until_size(answer.content, 10_000)
+
+        async def socket() -> bytes:
+            async with http.ws_connect(url(site)) as connection:
+                return await connection.receive_bytes(timeout=10)
+
+        listeners = site.hub.registry._listeners
+        watching = next(one for one in listeners if isinstance(one, Watching))
+        early = [asyncio.create_task(each()) for each in (get, socket)]
+        async with asyncio.timeout(10):
+            while watching.waiting < 2:
+                await asyncio.sleep(0.01)
+        async with http.head(url(site)) as answer:
+            assert answer.status == 404
+        await site.publish()
+        for data in await asyncio.gather(*early):
+            assert data[:5] == b"FLV\x01\x05"
+            assert kinds(data) == {"video", "audio"}
 
 
 async def test_watching_needs_a_key_where_play_is_not_open(

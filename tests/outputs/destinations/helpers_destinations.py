@@ -15,12 +15,12 @@ from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.packet import Packet
 from streamserver.media.track import Kind
 from streamserver.names import StreamKey
+from streamserver.net.dial import DialSettings
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import ResolveError
 from streamserver.net.tls import client_context
 from streamserver.outputs.destinations.assembly import body_holder
 from streamserver.outputs.destinations.destination import Delivery, Destination
-from streamserver.outputs.destinations.dial import DialSettings
 from streamserver.outputs.destinations.loops import OwnDoors
 from streamserver.outputs.destinations.manager import Destinations
 from streamserver.outputs.destinations.push import PushSettings, RtmpPush

@@ -11,7 +11,6 @@ from streamserver.outputs.destinations.failures import (
     FarSideError,
     classify,
     clean,
-    worst,
 )
 from streamserver.rtmp.target import parse_target
 
@@ -61,13 +60,6 @@ def test_a_bug_is_no_failure_of_the_far_side(bug):
 def test_openssl_speaks_without_its_line_numbers():
     error = ssl.SSLError(1, "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert (_ssl.c:1006)")
     assert classify(error)[1] == "no secure connection: tlsv1 alert"
-
-
-def test_the_address_that_answered_tells_more_than_the_one_that_did_not():
-    refused, late = ConnectionRefusedError(), TimeoutError()
-    wrong = ssl.SSLCertVerificationError(1, "x")
-    assert worst([wrong, refused, late]) is wrong
-    assert worst([late, refused]) is refused
 
 
 def test_the_words_of_a_far_side_hold_no_secret_and_no_control_character():

@@ -155,6 +155,31 @@ async def test_nothing_is_added_when_it_cannot_be_kept():
         assert not list(made.all())
 
 
+async def test_what_cannot_be_kept_does_not_happen():
+    class Brittle(MemoryStorage):
+        broken = False
+
+        async def set(self, key: str, value: object) -> None:
+            if self.broken:
+                raise StorageError("the disk is full")
+            await super().set(key, value)
+
+    storage = Brittle()
+    async with studio() as hub:
+        made = hub.destinations(storage=storage)
+        one = await made.add(KEY, URL, name="First")
+        storage.broken = True
+        with pytest.raises(StorageError):
+            await made.change(KEY, one.spec.id, name="Second", enabled=False)
+        with pytest.raises(StorageError):
+            await made.remove(KEY, one.spec.id)
+        assert [(each.spec.name, each.spec.enabled) for each in made.all()] == [("First", True)]
+        storage.broken = False
+        await made.change(KEY, one.spec.id, name="Third")
+        await made.remove(KEY, one.spec.id)
+        assert await storage.get("destinations") == []
+
+
 async def test_it_begins_with_its_stream_before_or_after():
     async with studio() as hub:
         made = hub.destinations()

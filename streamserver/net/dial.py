@@ -1,17 +1,15 @@
-"""From a target to a connected transport: every address tried, each in its time."""
+"""From a name to a connected transport: every address tried, each in its time."""
 
 import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.tcp_info import limit_unsent
-from streamserver.outputs.destinations.failures import worst
-from streamserver.rtmp.target import PublishTarget
 
-__all__ = ["DialSettings", "dial"]
+__all__ = ["DialSettings", "FarEnd", "dial", "worst"]
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -24,12 +22,28 @@ _USER_TIMEOUT_MS: Final = 60_000
 earlier, and knows to say why; this ends what is left."""
 
 
+class FarEnd(Protocol):
+    """Where to connect to."""
+
+    @property
+    def host(self) -> str:
+        """A name or address, IPv6 without brackets."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether there is TLS below the protocol."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialSettings:
     """How connections are made."""
 
     tls: ssl.SSLContext
-    """For RTMPS: whom to believe."""
+    """Where the far end wants TLS: whom to believe."""
 
     connect_timeout_s: float = 5
     """For each address."""
@@ -39,7 +53,7 @@ class DialSettings:
 
 
 async def dial(
-    target: PublishTarget, guard: OutgoingGuard, settings: DialSettings, protocol: P
+    target: FarEnd, guard: OutgoingGuard, settings: DialSettings, protocol: P
 ) -> tuple[P, socket.socket]:
     """Connects a protocol to a target; answers it and the socket, which the transport owns.
 
@@ -55,6 +69,17 @@ async def dial(
         except OSError as error:
             errors.append(error)
     raise worst(errors)
+
+
+def worst(errors: list[Exception]) -> Exception:
+    """Of the failures of several addresses the one that tells most: whoever answered at all."""
+
+    def telling(error: Exception) -> int:
+        if isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError):
+            return 2
+        return 0 if isinstance(error, TimeoutError) else 1
+
+    return max(errors, key=telling)
 
 
 async def _connect(address: str, port: int, settings: DialSettings) -> socket.socket:
@@ -80,9 +105,7 @@ async def _connect(address: str, port: int, settings: DialSettings) -> socket.so
     return sock
 
 
-async def _wrap(
-    sock: socket.socket, target: PublishTarget, settings: DialSettings, protocol: P
-) -> P:
+async def _wrap(sock: socket.socket, target: FarEnd, settings: DialSettings, protocol: P) -> P:
     """The socket with a protocol on it, and TLS between them where the target wants it."""
     try:
         if target.tls:
@@ -95,9 +118,7 @@ async def _wrap(
     return protocol
 
 
-async def _secure(
-    sock: socket.socket, target: PublishTarget, settings: DialSettings, protocol: P
-) -> None:
+async def _secure(sock: socket.socket, target: FarEnd, settings: DialSettings, protocol: P) -> None:
     try:
         async with asyncio.timeout(settings.tls_timeout_s):
             await asyncio.get_running_loop().create_connection(
