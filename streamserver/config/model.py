@@ -508,7 +508,8 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One ``[streams."app/name"]``: a stream that the server fetches itself."""
 
     source: Secret
-    """Where from: RTMP or RTMPS (``rtmp://host/app/name``), HLS (``https://…m3u8``) or RTSP."""
+    """Where from: RTMP or RTMPS (``rtmp://host/app/name``), HLS (``https://…m3u8``), RTSP, or SRT
+    (``srt://…``, where an ``ffmpeg`` command is installed)."""
 
     source_on_demand: bool = False
     """Whether it is fetched only while somebody watches; else always."""

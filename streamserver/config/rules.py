@@ -1,6 +1,7 @@
 """What must hold between keys, or within one beyond its type."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final
@@ -15,8 +16,7 @@ from streamserver.names import StreamKey
 
 __all__ = ["broken_rules"]
 
-_SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps")
-_TO_US: Final = "-c copy -f flv rtmp://localhost/app/name"
+_SOURCE_SCHEMES: Final = ("rtmp", "rtmps", "http", "https", "rtsp", "rtsps", "srt")
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}\Z")
 _ICE_URL: Final = re.compile(
     r"(stuns?:[A-Za-z0-9.\[\]:_-]+|turns?:[A-Za-z0-9.\[\]:_-]+(\?transport=(udp|tcp))?)\Z"
@@ -133,11 +133,12 @@ def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:
         except InvalidNameError as error:
             yield path, str(error)
         scheme = stream.source.reveal().partition("://")[0].lower()
-        if scheme == "srt":
+        if scheme == "srt" and shutil.which("ffmpeg") is None:
             # PyAV's wheels are built without it.
             yield (
                 (*path, "source"),
-                f"no SRT here: let `ffmpeg -i srt://… {_TO_US}` publish",
+                "SRT is read by an ffmpeg command, and none is installed (Debian: apt install "
+                "ffmpeg)",
             )
         elif scheme not in _SOURCE_SCHEMES:
             yield (*path, "source"), f"begins with none of {', '.join(_SOURCE_SCHEMES)}"

@@ -1,4 +1,4 @@
-"""A child process that reads a stream over HLS or RTSP and writes it to its output as FLV.
+"""A child process that reads a stream over HLS, RTSP or SRT and writes it to its output as FLV.
 
 FFmpeg's protocols block, and hold the interpreter's lock where we do not want them to: so each
 source has a process of its own, which a source can hang or crash alone. Packets are copied; the FLV
@@ -8,6 +8,7 @@ Its input is one JSON line, a `PullRequest`: not the command line, which every u
 may read. When it fails, its last line on standard error says why, and its exit code is 1.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, Final
 import av
 from av.error import FFmpegError
 
+from streamserver.ffmpeg.command import CommandError, reading
 from streamserver.ffmpeg.pull_request import PullRequest
 
 __all__ = ["copy", "main"]
@@ -27,29 +29,34 @@ _LONGEST_WAIT_S: Final = 10.0
 
 
 def copy(request: PullRequest, output: BinaryIO) -> None:
-    """Copies until the source ends. Raises `FFmpegError`, and `ValueError` without any media."""
-    with av.open(
-        request.url, options=request.options, timeout=(request.timeout_s, request.timeout_s)
-    ) as source:
-        streams = [
-            found
-            for found in (
-                _first(source.streams.video, _VIDEO),
-                _first(source.streams.audio, _AUDIO),
-            )
-            if found is not None
-        ]
-        if not streams:
-            raise ValueError("the source has neither video nor audio of a codec that is served")
-        # Without this the muxer's 32 KB would wait to be full.
-        with av.open(_Plain(output), "w", format="flv", options={"flush_packets": "1"}) as target:
-            outputs = {one.index: target.add_stream_from_template(one) for one in streams}
-            packets: Iterator[Any] = source.demux(*streams)
-            for packet in _paced(packets) if request.pace else packets:
-                if packet.dts is None:  # the mark of the end
-                    continue
-                packet.stream = outputs[packet.stream.index]
-                target.mux(packet)
+    """Copies until the source ends. Raises `FFmpegError`, `CommandError`, and `ValueError` without
+    any media."""
+    if request.command:
+        with reading(request) as pipe, av.open(pipe, format="mpegts") as source:
+            _copy(source, request, output)
+        return
+    timeout = (request.timeout_s, request.timeout_s)
+    with av.open(request.url, options=request.options, timeout=timeout) as source:
+        _copy(source, request, output)
+
+
+def _copy(source: Any, request: PullRequest, output: BinaryIO) -> None:
+    streams = [
+        found
+        for found in (_first(source.streams.video, _VIDEO), _first(source.streams.audio, _AUDIO))
+        if found is not None
+    ]
+    if not streams:
+        raise ValueError("the source has neither video nor audio of a codec that is served")
+    # Without this the muxer's 32 KB would wait to be full.
+    with av.open(_Plain(output), "w", format="flv", options={"flush_packets": "1"}) as target:
+        outputs = {one.index: target.add_stream_from_template(one) for one in streams}
+        packets: Iterator[Any] = source.demux(*streams)
+        for packet in _paced(packets) if request.pace else packets:
+            if packet.dts is None:  # the mark of the end
+                continue
+            packet.stream = outputs[packet.stream.index]
+            target.mux(packet)
 
 
 def _first(streams: Any, codecs: frozenset[str]) -> Any:
@@ -85,12 +92,14 @@ class _Plain:
 
 def main() -> int:
     """The child process."""
+    # So that a command of its own ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     request = PullRequest.from_line(sys.stdin.buffer.readline())
     try:
         copy(request, sys.stdout.buffer)
     except BrokenPipeError:
         return 0
-    except (FFmpegError, ValueError) as error:
+    except (FFmpegError, CommandError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
         sys.stderr.write(f"{words}\n")
         return 1

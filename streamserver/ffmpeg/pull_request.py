@@ -27,6 +27,10 @@ class PullRequest:
     pace: bool = True
     """Whether packets are written no earlier than their times say: HLS brings them in segments."""
 
+    command: bool = False
+    """Whether an ``ffmpeg`` command reads it and hands it on: for protocols that PyAV's wheel does
+    not have."""
+
     def to_line(self) -> bytes:
         """As the child reads it."""
         return json.dumps(asdict(self)).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""One attempt to fetch a source over HLS or RTSP: a child reads, what comes is published."""
+"""One attempt to fetch a source over HLS, RTSP or SRT: a child reads, what comes is published."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,8 @@ _RTSP: Final = {
     # Over UDP cameras lose packets, and firewalls all of them.
     "rtsp_transport": "tcp",
 }
-_OPTIONS: Final = {"http": _HTTP, "https": _HTTP, "rtsp": _RTSP, "rtsps": _RTSP}
+_SRT: Final = {"protocol_whitelist": "pipe,srt,udp"}
+_OPTIONS: Final = {"http": _HTTP, "https": _HTTP, "rtsp": _RTSP, "rtsps": _RTSP, "srt": _SRT}
 """By scheme. The lists keep a playlist from naming files of this machine."""
 
 _READ_BYTES: Final = 256 * 1024
@@ -45,11 +46,12 @@ class FarUrl:
         """Checks a text. Raises `ConfigError`, which repeats nothing of it."""
         try:
             parts = urlsplit(text)
-            known = parts.scheme in _OPTIONS and parts.hostname
+            # A control character would begin a line of the script that names it to ffmpeg.
+            known = parts.scheme in _OPTIONS and parts.hostname and text.isprintable()
         except ValueError:
             known = False
         if not known:
-            raise ConfigError("is no URL of http, https, rtsp or rtsps with a host")
+            raise ConfigError("is no URL of http, https, rtsp, rtsps or srt with a host")
         return cls(text)
 
     @property
@@ -101,7 +103,10 @@ class ChildPull:
         assert isinstance(target, FarUrl)
         await self._check_host(target.host)
         request = PullRequest(
-            target.url, _OPTIONS[target.scheme], pace=target.scheme in ("http", "https")
+            target.url,
+            _OPTIONS[target.scheme],
+            pace=target.scheme in ("http", "https"),
+            command=target.scheme == "srt",
         )
         process = await asyncio.create_subprocess_exec(
             *COMMAND,

@@ -346,7 +346,6 @@ def test_streams_have_sources_under_names_that_the_file_chooses(tmp_path: Path) 
             '[streams."live/far"]\nsource = "file:///etc/passwd"\n',
             "begins with none of rtmp, rtmps",
         ),
-        ('[streams."live/far"]\nsource = "srt://h:9000"\n', "no SRT here: let `ffmpeg"),
         ('[streams."a/b/c"]\nsource = "rtmp://h/a/b"\n', "more than two segments"),
         ("streams = 3\n", "expected a table"),
         ('[streams]\n"live/far" = 3\n', "expected a table"),
@@ -359,3 +358,14 @@ def test_a_source_that_is_none_is_a_fault_with_its_line(
     with pytest.raises(InvalidConfigError, match=re.escape(said)) as caught:
         load(environ={}, directory=tmp_path)
     assert caught.value.faults[0].source.line in (1, 2)
+
+
+def test_srt_wants_an_ffmpeg_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[streams."live/far"]\nsource = "srt://h:9000?passphrase=very-secret"\n'
+    (tmp_path / "config.toml").write_text(text)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert "live/far" in load(environ={}, directory=tmp_path).config.streams
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InvalidConfigError, match="apt install ffmpeg") as caught:
+        load(environ={}, directory=tmp_path)
+    assert "very-secret" not in str(caught.value)

@@ -2,10 +2,12 @@ import io
 import time
 from pathlib import Path
 
+import av
 import pytest
 from av.error import FFmpegError
 
 from streamserver.ffmpeg import pull
+from streamserver.ffmpeg.command import CommandError
 from streamserver.ffmpeg.pull_request import PullRequest
 from streamserver.media.flv_reader import AUDIO_TAG, VIDEO_TAG, FlvReader
 from streamserver.media.track import Kind
@@ -75,3 +77,41 @@ def test_a_request_survives_its_line_and_hides_its_url() -> None:
     request = PullRequest("http://user:secret@host/a.m3u8", FILES, pace=False)
     assert PullRequest.from_line(request.to_line()) == request
     assert "secret" not in repr(request)
+
+
+def test_a_command_that_is_not_there_or_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = PullRequest(
+        "srt://127.0.0.1:1?passphrase=too-short",
+        {"protocol_whitelist": "pipe,srt,udp"},
+        command=True,
+    )
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(CommandError, match="apt install ffmpeg"):
+        pull.copy(request, io.BytesIO())
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/false")
+    with pytest.raises((CommandError, FFmpegError)):
+        pull.copy(request, io.BytesIO())
+
+
+def test_what_a_command_hands_on_becomes_the_messages_that_rtmp_carries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.flv"
+    clip.write_bytes(media_factory.h264_aac().flv)
+    with av.open(str(clip)) as source, av.open(str(tmp_path / "clip.ts"), "w") as target:
+        streams = {one.index: target.add_stream_from_template(one) for one in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text(f"#!/bin/sh\ncat > {tmp_path}/script\ncat {tmp_path}/clip.ts\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda name: str(stand_in))
+    output = io.BytesIO()
+    url = "srt://far.test:9000?streamid=it's"
+    pull.copy(PullRequest(url, {"protocol_whitelist": "srt"}, pace=False, command=True), output)
+    kinds = [tag.kind for tag in FlvReader().feed(output.getvalue())]
+    assert 60 <= kinds.count(VIDEO_TAG) <= 62
+    script = (tmp_path / "script").read_text()
+    assert script == "ffconcat version 1.0\nfile 'srt://far.test:9000?streamid=it'\\''s'\n"
