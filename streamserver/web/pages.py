@@ -30,6 +30,9 @@ _CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
     "LICENSE": "text/plain; charset=utf-8",
 }
+_PARTS: Final = ("stage", "forward", "destination")
+"""Pieces that several pages have."""
+
 _FAVICON: Final = "favicon.ico"
 _STABLE_HLS_JS: Final = "hls.js"
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
@@ -98,7 +101,7 @@ class Pages:
         here = files("streamserver.web")
         sources = dict(_walk(here / "static", ""))
         pages = {kind: sources.pop(f"{kind}.html").decode() for kind in PageKind}
-        stage = sources.pop("stage.html").decode().strip()
+        parts = {name: sources.pop(f"{name}.html").decode().strip() for name in _PARTS}
         sources.update(_walk(here / "vendor", "vendor/"))
         self.version = _version(sources)
         self._assets = {
@@ -110,7 +113,7 @@ class Pages:
         # Likewise, for pages of other sites: a script needs no permission to be loaded there.
         self._assets[_STABLE_HLS_JS] = _asset(HLS_JS, sources[HLS_JS], _REVALIDATE, {})
         self._pages = {
-            kind: self._render(kind, text.replace("{{stage}}", stage), embed_ancestors)
+            kind: self._render(kind, _put_together(text, parts), embed_ancestors)
             for kind, text in pages.items()
         }
 
@@ -149,6 +152,13 @@ class Pages:
             "Referrer-Policy": "same-origin",
         }
         return _asset(f"{kind}.html", text.encode(), _REVALIDATE, headers)
+
+
+def _put_together(text: str, parts: Mapping[str, str]) -> str:
+    """A page with what it shares with others in its places."""
+    for name, part in parts.items():
+        text = text.replace("{{" + name + "}}", part)
+    return text
 
 
 def _names_stream(rest: str) -> bool:

@@ -72,6 +72,10 @@ class Site:
         if credential != f"Bearer {TOKEN}" and (credential or not self.open):
             return web.json_response({"title": "Unauthorized", "status": 401}, status=401)
         path = request.match_info["path"]
+        self.seen.append(f"api/v1/{path}")
+        if path.endswith("/destinations") and request.method == "GET":
+            items = self.streams[0]["destinations"] if self.streams else []
+            return web.json_response({"items": items, "total": len(items)})
         if "/destinations" in path:
             self.changes.append((request.method, path, await request.text()))
             if self.refusal:

@@ -124,6 +124,32 @@ async def test_who_is_signed_in_adds_and_pauses_destinations(browser, site):
         assert await page.input_value(".forward [name=url]")
 
 
+async def test_the_play_page_shows_destinations_to_who_is_signed_in_and_adds_some(browser, site):
+    error = {"class": "tls", "message": "its certificate is not valid", "at": ""}
+    there = [destination(), destination("d2", state="backoff", last_error=error)]
+    site.streams.append(stream(destinations=there))
+    async with open_page(browser, f"{site.url}play/live/demo") as watched:
+        await watched.page.wait_for_selector("#name")
+        assert not await watched.page.locator("#forwarding:visible").count()
+    assert "api/v1/streams/live/demo/destinations" not in site.seen
+    async with open_page(browser, f"{site.url}play/live/demo#token={quote(TOKEN)}") as watched:
+        page = watched.page
+        await page.click("#forwarding summary")
+        text = await page.locator(".destinations").inner_text()
+        for shown in ("Far", "Live", "2.64 Mbit/s", "Trying again", "certificate"):
+            assert shown in text
+        await page.click(".destinations li:first-child [data-part=pause]")
+        await page.click(".forward summary")
+        await page.fill(".forward [name=url]", "rtmp://far.test/live/key?a=b")
+        await page.click(".forward button")
+        await watched.until("document.querySelector('.forward [name=url]').value === ''")
+        path = "streams/live/demo/destinations"
+        assert site.changes == [
+            ("PATCH", f"{path}/d1", '{"enabled":false}'),
+            ("POST", path, '{"url":"rtmp://far.test/live/key?a=b","name":""}'),
+        ]
+
+
 async def test_a_token_in_the_fragment_signs_in_and_leaves_the_address(browser, site):
     site.open = False
     site.streams.append(stream())

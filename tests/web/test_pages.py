@@ -15,7 +15,7 @@ PAGES = Pages()
 PATHS = {PageKind.DASHBOARD: "", PageKind.PLAY: "play/live/demo", PageKind.EMBED: "embed/live/demo"}
 SCRIPTS = {
     PageKind.DASHBOARD: ["dashboard.js", "publish-recipes.js"],
-    PageKind.PLAY: ["play.js", "stage.js"],
+    PageKind.PLAY: ["play.js", "stage.js", "destinations.js"],
     PageKind.EMBED: ["embed.js", "stage.js"],
 }
 VOID = {"meta", "link", "img", "input", "br", "hr"}

@@ -1,11 +1,13 @@
 // The play page: the stage, what it measures, who else watches, and how to share it.
 
-import { Api, streamPath } from "./api.js";
+import { Api, streamPath, tokenFromFragment } from "./api.js";
+import { Destinations } from "./destinations.js";
 import { byId, setText, show, wireCopyButtons } from "./dom.js";
 import { bitRate, codecName, frameRate, joined, viewerWord } from "./format.js";
 import { Stage } from "./stage.js";
 import { segment, streamOfPage } from "./stream-name.js";
 
+const DESTINATIONS_MS = 2000;
 const VIEWERS_MS = 5000;
 const VIEWERS_DENIED_MS = 60_000;
 const TRACE_POINTS = 120;
@@ -25,6 +27,7 @@ fillShare();
 wireCopyButtons();
 stage.player.addEventListener("tick", measure);
 pollViewers();
+watchDestinations();
 
 function measure() {
   const { latency, media, buffered, stalls } = stage.player;
@@ -64,6 +67,44 @@ async function pollViewers() {
     }
   }
   setTimeout(pollViewers, pause);
+}
+
+/** Where the stream is sent on to: for who is signed in, here or on the dashboard of this tab. */
+function watchDestinations() {
+  const token = tokenFromFragment();
+  if (token) api.signIn(token);
+  if (!api.token) return;
+  const section = byId("forwarding");
+  const part = (name) => section.querySelector(`[data-field=${name}]`);
+  const path = `${streamPath(stream.app, stream.name)}/destinations`;
+  let timer = 0;
+
+  const poll = async () => {
+    clearTimeout(timer);
+    if (!document.hidden) {
+      try {
+        const { items } = await api.get(path);
+        destinations.update(items ?? [], true);
+        show(section, true);
+      } catch (error) {
+        // A token for something else, or one that has ended.
+        if (error.denied) {
+          show(section, false);
+          return;
+        }
+      }
+    }
+    timer = setTimeout(poll, DESTINATIONS_MS);
+  };
+
+  const destinations = new Destinations(
+    part("destinations"), part("forward"), byId("destination"), `${stream.app}/${stream.name}`,
+    async (method, id, body) => {
+      await api.send(method, id ? `${path}/${id}` : path, body);
+      await poll();
+    },
+  );
+  poll();
 }
 
 function fillShare() {
