@@ -57,8 +57,9 @@ def reading(request: PullRequest) -> Iterator["_Pipe"]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(_script(request.url))
-        process.stdin.close()
+        # It may have ended already; what comes of it then tells why.
+        with contextlib.suppress(BrokenPipeError), process.stdin as script:
+            script.write(_script(request.url))
         yield _Pipe(process.stdout)
     except Exception as error:
         if process.poll() or words.ended:
