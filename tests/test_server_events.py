@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from streamserver.events import Event
+from streamserver.events import Event, EventType
+from streamserver.names import StreamKey
 from streamserver.server import Server
 from tests import media_factory
 from tests.endpoints.helpers_site import Site, running
@@ -171,6 +172,42 @@ async def test_a_program_hears_from_the_first_event_to_the_last(tmp_path: Path) 
         await site.server.drain()
     assert heard[-1] == "stream.ended"
     assert {"stream.started", "server.draining"} <= set(heard)
+
+
+async def test_a_websocket_through_the_front_gets_the_same_events(tmp_path: Path) -> None:
+    async with running(tmp_path) as site, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{site.http_port}/api/v1/events?last_event_id=1-0"
+        async with http.ws_connect(url) as socket:
+            first = json.loads((await socket.receive(timeout=10)).data)
+            assert (first["id"], first["type"]) == ("1-1", "server.started")
+            await site.publish()
+            kinds = []
+            while "stream.started" not in kinds:
+                kinds.append(json.loads((await socket.receive(timeout=10)).data)["type"])
+
+
+async def test_one_that_does_not_read_costs_a_bound_and_nobody_else(tmp_path: Path) -> None:
+    async with running(tmp_path) as site, watching(site) as watcher:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.http_port, limit=1024)
+        writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readline()
+        assert site.server._events is not None
+        log = site.server._events.log
+        text = {"text": "x" * 1000}
+        for _ in range(20):
+            for _ in range(500):
+                log.emit(EventType.HEALTH_CHANGED, text, StreamKey("live", "cam"))
+            # What it is not sent stays in the log, which is bounded by itself.
+            await asyncio.sleep(0)
+        await watcher.until("health.changed", 10_000)
+        held = [
+            front._transport.get_write_buffer_size()
+            for endpoint in site.server._http
+            for front in endpoint._connections._fronts
+        ]
+        writer.close()
+        await writer.wait_closed()
+        assert max(held) < 1_000_000
 
 
 class Receiver:

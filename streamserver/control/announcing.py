@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from streamserver.auth.stream_keys import looks_like_secret
 from streamserver.clock import Clock
 from streamserver.control.attempt import Attempt, clean_agent
 from streamserver.control.audience import Audiences
@@ -184,7 +185,9 @@ class Announcer(StreamListener):
             self.refusals_held_back += 1
             return
         try:
-            key = StreamKey(attempt.app, attempt.name)
+            # A stream's secret may stand in the place of its name.
+            is_name = not looks_like_secret(attempt.name)
+            key = StreamKey(attempt.app, attempt.name) if is_name else None
         except InvalidNameError:
             key = None
         self._log.emit(
