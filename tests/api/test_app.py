@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -240,6 +240,7 @@ async def test_viewers_and_sessions_are_paged_by_the_query():
             assert page["total"] >= 2
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=10), st.text(max_size=30), max_size=4))
 def test_any_query_is_answered_or_refused(query):
     async def ask():
