@@ -1,22 +1,32 @@
 """A whole server and a publisher of Opus: what everybody gets of it."""
 
 import asyncio
+import io
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
+import av
 import m3u8
+import numpy as np
 
 from streamserver.config import load
+from streamserver.ffmpeg.audio import AudioInput
+from streamserver.ffmpeg.audio_codecs import RATE
 from streamserver.hub.stream import Stream
-from streamserver.media import flv
-from streamserver.media.track import Codec
+from streamserver.media import flv, flv_writer
+from streamserver.media.flv_writer import Dialect
+from streamserver.media.packet import Packet
+from streamserver.media.track import Codec, Kind, Track
 from streamserver.names import StreamKey
 from streamserver.rtmp.message import AUDIO
 from streamserver.server import Server
 from tests import media_factory
 from tests.endpoints.helpers_site import Site, running
+from tests.endpoints.rtmp_client import RtmpClient
+from tests.ffmpeg.helpers_audio import Sound, bursts, coded, offset_ms
+from tests.media_factory import Tag
 
 CAM = StreamKey("live", "cam")
 
@@ -132,3 +142,76 @@ async def test_a_server_with_renditions_closes(tmp_path: Path):
     await server.close()
     publisher.close()
     assert len(site.hub.renditions) == 0
+
+
+def bodies(pictures: media_factory.Clip, track: Track, sound: list[AudioInput]) -> list[Tag]:
+    """The pictures of a clip, and other sound beside them."""
+    video = [tag for tag in media_factory.tags(pictures.flv) if tag.kind is Kind.VIDEO]
+    config = flv_writer.audio_config_body(track, Dialect.ENHANCED)
+    assert config is not None
+    audio = [Tag(Kind.AUDIO, 0, config)]
+    for pts, data in sound:
+        one = Packet(track, pts, pts, 0, True, data, 0)
+        body = flv_writer.audio_body(one, Dialect.ENHANCED)
+        assert body is not None
+        audio.append(Tag(Kind.AUDIO, pts * 1000 // RATE, body))
+    # Both headers first, as encoders do.
+    rest = sorted(video[1:] + audio[1:], key=lambda tag: tag.timestamp_ms)
+    return [video[0], audio[0], *rest]
+
+
+async def test_sound_in_hls_is_within_two_milliseconds_of_where_it_was_published(tmp_path: Path):
+    async with running(tmp_path) as site:
+        sound = bursts(4)
+        track, packets = coded(sound, "libopus", start=960)
+        client = await RtmpClient.connect(site.rtmp_port)
+        site.clients.append(client)
+        await client.publish("live", "cam")
+        await client.until(b"NetStream.Publish.Start")
+        sent = 0
+        for tag in bodies(media_factory.video_only(seconds=4.0), track, packets):
+            client.media(9 if tag.kind is Kind.VIDEO else 8, tag.timestamp_ms, tag.body)
+            sent += tag.kind is Kind.AUDIO
+            # In step with the sound, as in real time: parts are cut when their pictures are there.
+            if sent > 10 and tag.kind is Kind.VIDEO:
+                await until_converted(site, sent - 2)
+        await site.until_live("cam")
+        where = "/hls/live/cam/index.m3u8"
+        where = urljoin(where, m3u8.loads(await text(site, where)).playlists[0].uri)
+        segments = m3u8.loads(await text(site, where)).segments
+        assert segments[0].init_section is not None
+        urls = [segments[0].init_section.uri, *(one.uri for one in segments if one.uri)]
+        media = b"".join([await data(site, urljoin(where, str(url))) for url in urls])
+        at, heard = _sound_of(media)
+        # The log's time is a second ahead of the publisher's.
+        assert abs(offset_ms(sound[: 2 * RATE], RATE + 960, heard[: 2 * RATE], at)) <= 2
+
+
+async def until_converted(site: Site, count: int) -> None:
+    async with asyncio.timeout(10):
+        while (
+            (found := site.hub.registry.get(CAM)) is None
+            or Codec.AAC not in found.renditions
+            or found.renditions[Codec.AAC].packets_in < count
+        ):
+            await asyncio.sleep(0.001)
+
+
+def _sound_of(media: bytes) -> tuple[int, Sound]:
+    """The left side of the sound in a file, and its time in 1/48000 s."""
+    with av.open(io.BytesIO(media), "r") as container:
+        frames = list(container.decode(audio=0))
+    first = frames[0]
+    assert first.pts is not None
+    assert first.time_base is not None
+    at = int(first.pts * first.time_base * RATE)
+    return at, np.concatenate([one.to_ndarray()[0] for one in frames]).astype(np.float32)
+
+
+async def data(site: Site, path: str) -> bytes:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(urljoin(f"http://127.0.0.1:{site.http_port}", path)) as answer,
+    ):
+        assert answer.status == 200
+        return await answer.read()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from streamserver.feeds.interleave import Interleaver
+from streamserver.feeds.interleave import SLACK_MS, Interleaver
 from streamserver.hub.stream import LogBounds
 from streamserver.log import Log
 from streamserver.media import flv_writer
@@ -81,8 +81,14 @@ class BodyFeed:
         dialect: Dialect,
         bounds: LogBounds,
         schedule: Callable[[Callable[[], None]], None],
+        *,
+        lag_ms: int = 0,
     ) -> None:
-        """``tracks_of`` answers the tracks of an epoch; ``schedule`` is the log's."""
+        """``tracks_of`` answers the tracks of an epoch; ``schedule`` is the log's.
+
+        ``lag_ms`` is how much later one track comes than its publisher sends it: the others do not
+        wait for that.
+        """
         self.log: Log[Body] = Log(
             max_ms=bounds.max_ms, max_bytes=bounds.max_bytes, schedule=schedule
         )
@@ -93,7 +99,7 @@ class BodyFeed:
         self._packets = packets
         self._tracks_of = tracks_of
         self._dialect = dialect
-        self._interleaver = Interleaver()
+        self._interleaver = Interleaver(SLACK_MS + lag_ms)
         self._epoch = -1
         self._tracks: tuple[Track, ...] = ()
         newest = packets.newest_keyframe

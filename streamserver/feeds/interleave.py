@@ -11,9 +11,9 @@ from typing import Final
 from streamserver.media.packet import Packet
 from streamserver.media.track import Kind
 
-__all__ = ["Interleaver"]
+__all__ = ["SLACK_MS", "Interleaver"]
 
-_SLACK_MS: Final = 100
+SLACK_MS: Final = 100
 """A track may be so far ahead of the others without waiting: players buffer more than that."""
 
 _WINDOW_MS: Final = 500
@@ -30,11 +30,13 @@ class Interleaver:
     ``forced``.
     """
 
-    __slots__ = ("_bytes", "_count", "_held", "_newest_ms", "_reached", "forced")
+    __slots__ = ("_bytes", "_count", "_held", "_newest_ms", "_reached", "_slack_ms", "forced")
 
-    def __init__(self) -> None:
+    def __init__(self, slack_ms: int = SLACK_MS) -> None:
+        """A track may be ``slack_ms`` ahead of the others without waiting for them."""
         self.forced = 0
         """Packets that went out before the other tracks had come as far."""
+        self._slack_ms = slack_ms
         self._held: list[tuple[int, int, Packet]] = []
         self._bytes = 0
         self._count = 0
@@ -78,7 +80,7 @@ class Interleaver:
                 # A track that has not come yet is taken to begin here.
                 reached[kind] = at_ms = time_ms
             slowest = min(slowest, at_ms)
-        return slowest + _SLACK_MS
+        return slowest + self._slack_ms
 
     def _release(self, limit_ms: int) -> list[Packet]:
         overdue_ms = self._newest_ms - _WINDOW_MS

@@ -19,7 +19,7 @@ class SourceHold:
     holds for every packet, by identity.
     """
 
-    __slots__ = ("_tracks", "packets", "share", "tracks_of")
+    __slots__ = ("_tracks", "lag_ms", "packets", "share", "tracks_of")
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class SourceHold:
         tracks_of: Callable[[int], tuple[Track, ...]],
         tracks: Callable[[], tuple[Track, ...]],
         share: FeedHold[Any] | None = None,
+        lag_ms: int = 0,
     ) -> None:
         self.packets = packets
         """The log."""
@@ -35,6 +36,8 @@ class SourceHold:
         self.share = share
         """The share in the rendition, for `FeedPool.hold` as parent of a feed that is made of it;
         None where the stream itself is read, which costs nothing."""
+        self.lag_ms = lag_ms
+        """How much later audio comes than the publisher sends it, at most, as a rule."""
         self._tracks = tracks
 
     @property

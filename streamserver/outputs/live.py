@@ -147,7 +147,7 @@ class LiveOutput:
         bodies = self._feeds.hold(
             packets,
             ("body", dialect),
-            lambda: BodyFeed(packets, tracks_of, dialect, bounds, schedule),
+            lambda: BodyFeed(packets, tracks_of, dialect, bounds, schedule, lag_ms=source.lag_ms),
             parent=source.share,
             push=False,
         )

@@ -20,6 +20,11 @@ __all__ = ["RenditionSources", "Renditions", "RunInThread"]
 
 logger = logging.getLogger(__name__)
 
+_LAG_MS: Final = 150
+"""Of AAC, the slower of the two: it is complete 43 ms after its sound (one frame of priming, one of
+look-ahead), at the packet after that, and a few more for the threads; and frames are stamped with
+their beginning, 21 ms before."""
+
 _SUMMED: Final = tuple(one.name for one in fields(RenditionStats) if one.type in (int, "int"))
 
 
@@ -68,6 +73,7 @@ class Renditions(StreamListener):
             rendition.tracks_of,
             lambda: rendition.tracks_of(stream.epoch),
             share,
+            _LAG_MS,
         )
 
     def sources(self, codec: Codec) -> "RenditionSources":

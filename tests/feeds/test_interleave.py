@@ -30,6 +30,14 @@ def test_what_is_nearly_in_order_passes_at_once():
     assert interleaver.held == 0
 
 
+def test_more_slack_lets_a_track_run_further_ahead():
+    interleaver = Interleaver(250)
+    interleaver.begin((Kind.VIDEO, Kind.AUDIO))
+    out = push_all(interleaver, packet(AUDIO, 0), packet(VIDEO, 0), packet(VIDEO, 240))
+    assert out == [("a", 0), ("v", 0), ("v", 240)]
+    assert push_all(interleaver, packet(VIDEO, 280)) == []
+
+
 def test_a_track_that_runs_ahead_waits_for_the_other():
     interleaver = begun()
     out = push_all(interleaver, packet(VIDEO, 0), packet(AUDIO, 0), packet(AUDIO, 200))

@@ -36,7 +36,9 @@ def body_holder(
         return feeds.hold(
             packets,
             ("body", dialect),
-            lambda: BodyFeed(packets, tracks_of, dialect, bounds, driver.schedule),
+            lambda: BodyFeed(
+                packets, tracks_of, dialect, bounds, driver.schedule, lag_ms=source.lag_ms
+            ),
             parent=source.share,
             push=False,
         )
