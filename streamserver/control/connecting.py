@@ -40,6 +40,9 @@ class ConnectAttempt:
     details: Mapping[str, str] = field(repr=False)
     """``app``, ``tc_url``, ``swf_url``, ``page_url``."""
 
+    will_publish: bool = False
+    """Whether it says that it will publish."""
+
     has_user: bool = False
     """Whether its URL brought user and password."""
 
@@ -91,7 +94,7 @@ class Connecting:
     async def _prove(self, attempt: ConnectAttempt) -> Proven | None:
         if self._adobe is None or attempt.has_user:
             return None
-        if not wants_auth(attempt.flash_ver, attempt.params):
+        if not wants_auth(attempt.flash_ver, attempt.will_publish, attempt.params):
             return None
         now_s = self._clock.wall_ns() // 1_000_000_000
         outcome = self._adobe.judge(attempt.params, self._passwords(), now_s)

@@ -23,6 +23,7 @@ def connect_attempt(connect: ConnectReceived, *, remote_ip: str, local: bool) ->
         flash_ver=connect.flash_ver,
         params=connect_parameters(connect.app, connect.tc_url),
         details=_details(connect),
+        will_publish=connect.will_publish,
         has_user=bool(connect.user),
     )
 

@@ -66,14 +66,14 @@ class Proven:
     """The password that it knows."""
 
 
-def wants_auth(flash_ver: str, params: Mapping[str, str]) -> bool:
+def wants_auth(flash_ver: str, will_publish: bool, params: Mapping[str, str]) -> bool:
     """Whether a connect is to be asked: an encoder that has brought nothing so far.
 
-    Encoders call themselves FMLE, because old servers looked for that; players do not.
+    Encoders say that they publish, or call themselves FMLE, because old servers looked for that.
     """
     if params.keys() & {"key", "token"}:
         return False
-    return "authmod" in params or "FMLE" in flash_ver
+    return will_publish or "authmod" in params or "FMLE" in flash_ver
 
 
 class AdobeAuth:

@@ -47,6 +47,7 @@ def read_connect(command: Command) -> ConnectReceived:
         audio_four_ccs=_four_cc_map(values.get("audioFourCcInfoMap")),
         caps_ex=as_int(values.get("capsEx"), 0),
         video_function=as_int(values.get("videoFunction"), 0),
+        will_publish=_text(values, "type") == "nonprivate",
     )
 
 

@@ -80,6 +80,9 @@ class ConnectReceived:
     video_function: int
     """``videoFunction``: 1 seek, 2 HDR, 4 metadata packets, 8 large tiles."""
 
+    will_publish: bool = False
+    """Whether ``type`` is ``nonprivate``, which ffmpeg, librtmp and GStreamer send to publish."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PublishRequested:

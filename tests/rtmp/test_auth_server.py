@@ -97,4 +97,9 @@ def test_nothing_that_a_stranger_says_proves_a_password(params: dict[str, str]) 
 def test_encoders_without_a_key_are_asked_and_players_are_not(
     flash_ver: str, params: dict[str, str], asked: bool
 ) -> None:
-    assert wants_auth(flash_ver, params) is asked
+    assert wants_auth(flash_ver, False, params) is asked
+
+
+def test_who_says_that_it_publishes_is_asked() -> None:
+    assert wants_auth("LNX 10,0,32,18", True, {})
+    assert not wants_auth("LNX 10,0,32,18", True, {"key": "x"})
