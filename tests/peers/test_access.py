@@ -1,7 +1,10 @@
 """Real encoders before a server that asks somebody's backend, or for user and password."""
 
+import contextlib
 import http.server
 import json
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +13,13 @@ from typing import Any
 import pytest
 
 from tests.peers import publishers
-from tests.peers.ffmpeg import require
-from tests.peers.server import RunningServer
+from tests.peers.browser import wait_until
+from tests.peers.ffmpeg import Player, require
+from tests.peers.server import RunningServer, free_ports
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "backend.py"
 REASON = "this token is not on our list"
 
 
@@ -98,3 +103,28 @@ def test_ffmpeg_and_gstreamer_prove_user_and_password(tmp_path: Path) -> None:
         with publishers.publishing(publishers.ffmpeg(keyed), tmp_path / "keyed.log") as encoder:
             assert encoder.wait(20) != 0
         assert "the-password" not in server.log()
+
+
+def test_the_example_refuses_a_wrong_key_and_says_so_on_the_console(tmp_path: Path) -> None:
+    require("ffmpeg")
+    (port,) = free_ports(1)
+    hooks = f'auth.hooks=[{{url = "http://localhost:{port}/access"}}]'
+    with RunningServer(tmp_path / "server", settings=(hooks,)) as server:
+        backend = [sys.executable, str(EXAMPLE), server.base_url, "--port", str(port)]
+        with Player(backend, tmp_path / "backend.log"):
+            wrong = publishers.ffmpeg(server.rtmp_url("live/demo?key=wrong"))
+            wait_until(lambda: answers(port), bool, 20, "the backend")
+            with publishers.publishing(wrong, tmp_path / "wrong.log") as encoder:
+                assert encoder.wait(20) != 0
+            assert "your key is not the one" in encoder.log()
+            right = publishers.ffmpeg(server.rtmp_url("live/demo?key=demo-key"))
+            with publishers.publishing(right, tmp_path / "right.log"):
+                server.wait_live("live/demo")
+
+
+def answers(port: int) -> bool:
+    """Whether the backend listens."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(("localhost", port), timeout=1).close()
+        return True
+    return False
