@@ -59,14 +59,17 @@ async ({clock}) => {
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """A headless browser of playwright. Skips the test where Chromium or playwright is absent."""
+def chromium(*more: str) -> Iterator[Any]:
+    """A headless browser of playwright; ``more`` are flags.
+
+    Skips the test where Chromium or playwright is absent.
+    """
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *more])
         try:
             yield browser
         finally:
