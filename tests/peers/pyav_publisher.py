@@ -1,4 +1,4 @@
-"""Publishes through FFmpeg 8's RTMP, the enhanced one included, in real time.
+"""Publishes through FFmpeg 8's RTMP, the enhanced one included, or its WHIP, in real time.
 
 ``python -m tests.peers.pyav_publisher URL --video hevc --audio opus``; a process of its own, since
 FFmpeg's RTMP blocks. With ``--then-size`` a second encoder writes into the same connection after
@@ -128,8 +128,12 @@ def main() -> None:
     parser.add_argument("--then-size", type=_size)
     parser.add_argument("--change-at", type=int, default=5, help="seconds; whole GOPs")
     parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--token", default="", help="bearer token, for WHIP")
     options = parser.parse_args()
-    with av.open(options.url, "w", format="flv") as container:
+    is_whip = options.url.startswith("http")
+    how = {"authorization": options.token} if options.token else {}
+    form = "whip" if is_whip else "flv"
+    with av.open(options.url, "w", format=form, options=how) as container:
         sources = list(_sources(container, options))
         upcoming = [next(source) for source in sources]
         be_ordinary()
