@@ -129,10 +129,12 @@ def main() -> None:
     parser.add_argument("--change-at", type=int, default=5, help="seconds; whole GOPs")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--token", default="", help="bearer token, for WHIP")
+    parser.add_argument("--certificate", default="", help="PEM with certificate and key, for WHIP")
     options = parser.parse_args()
-    is_whip = options.url.startswith("http")
+    form = "whip" if options.url.startswith("http") else "flv"
     how = {"authorization": options.token} if options.token else {}
-    form = "whip" if is_whip else "flv"
+    if options.certificate:
+        how |= {"cert_file": options.certificate, "key_file": options.certificate}
     with av.open(options.url, "w", format=form, options=how) as container:
         sources = list(_sources(container, options))
         upcoming = [next(source) for source in sources]
