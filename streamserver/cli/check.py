@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from streamserver.config import Fault, LoadedConfig, Secret, SourceKind, memory_bound
-from streamserver.errors import ConfigError
+from streamserver.errors import ConfigError, RefusedError
 from streamserver.net.tls import CertificateFiles
 
-__all__ = ["certificate_faults", "report"]
+__all__ = ["certificate_faults", "report", "webhook_faults"]
 
 _MIB = 1024 * 1024
 
@@ -29,6 +29,21 @@ def certificate_faults(loaded: LoadedConfig) -> list[Fault]:
         except ConfigError as error:
             name = f"{section}.cert_file"
             faults.append(Fault(loaded.source(name), name, str(error)))
+    return faults
+
+
+def webhook_faults(loaded: LoadedConfig) -> list[Fault]:
+    """The webhooks that the server would refuse at its start."""
+    # Late: the other commands need none of what it imports.
+    from streamserver.webhooks.assembly import configured_webhooks
+    from streamserver.webhooks.manager import check_wishes
+
+    faults = []
+    for index, one in enumerate(configured_webhooks(loaded.config.webhooks)):
+        try:
+            check_wishes(one.spec())
+        except RefusedError as error:
+            faults.append(Fault(loaded.source("webhooks"), f"webhooks[{index}]", str(error)))
     return faults
 
 

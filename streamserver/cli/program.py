@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from streamserver.cli.arguments import Options, parse
-from streamserver.cli.check import certificate_faults, report
+from streamserver.cli.check import certificate_faults, report, webhook_faults
 from streamserver.cli.serve import RunServer, serve
 from streamserver.cli.versions import versions
 from streamserver.config import InvalidConfigError, LoadedConfig, load
@@ -96,7 +96,7 @@ def _serve(options: Options, context: Context) -> int:
 def _check(options: Options, context: Context) -> int:
     try:
         loaded = _load(options, context)
-        faults = certificate_faults(loaded)
+        faults = certificate_faults(loaded) + webhook_faults(loaded)
         if faults:
             raise InvalidConfigError(faults)
     except InvalidConfigError as error:

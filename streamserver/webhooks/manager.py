@@ -30,6 +30,7 @@ __all__ = [
     "WebhookTotals",
     "Webhooks",
     "check_url",
+    "check_wishes",
 ]
 
 _STORED_AS: Final = "webhooks"
@@ -139,6 +140,23 @@ def check_url(url: str) -> None:
         usable = False
     if not usable or len(url) > _MAX_URL or not url.isprintable() or " " in url:
         raise InvalidWebhookError("the URL of a webhook looks like https://host/path")
+
+
+def check_wishes(spec: WebhookSpec) -> None:
+    """Refuses what its owner cannot wish, wherever it leads.
+
+    Raises `InvalidWebhookError`, `InvalidFilterError`, `InvalidSecretError`.
+    """
+    check_url(spec.url)
+    if max(len(spec.events), len(spec.streams)) > _MAX_WORDS:
+        raise InvalidWebhookError(f"at most {_MAX_WORDS} events and as many streams are listed")
+    if not spec.events or not spec.streams:
+        raise InvalidWebhookError('list at least one event and one stream, such as "*"')
+    expand_types(spec.events, figures=False)
+    for pattern in spec.streams:
+        check_stream_pattern(pattern)
+    if spec.secret:
+        signing.check_secret(spec.secret)
 
 
 class Webhooks:
@@ -314,16 +332,7 @@ class Webhooks:
                 endpoint.offer(event)
 
     def _check(self, spec: WebhookSpec) -> None:
-        check_url(spec.url)
-        if max(len(spec.events), len(spec.streams)) > _MAX_WORDS:
-            raise InvalidWebhookError(f"at most {_MAX_WORDS} events and as many streams are listed")
-        if not spec.events or not spec.streams:
-            raise InvalidWebhookError('list at least one event and one stream, such as "*"')
-        expand_types(spec.events, figures=False)
-        for pattern in spec.streams:
-            check_stream_pattern(pattern)
-        if spec.secret:
-            signing.check_secret(spec.secret)
+        check_wishes(spec)
         try:
             self._guard.check_literal(urlsplit(spec.url).hostname or "")
         except ForbiddenAddressError as error:

@@ -72,6 +72,23 @@ def test_a_certificate_that_cannot_be_used_is_a_fault_of_its_line(tmp_path: Path
     assert ran.err.startswith(f"{file}:2: http.cert_file: /nowhere/a and /nowhere/b: No such file")
 
 
+def test_a_webhook_that_cannot_be_is_a_fault_and_its_secret_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    secret = "a-secret-of-this-webhook"
+    file.write_text(
+        f'[[webhooks]]\nurl = "https://u:password@x.test/h"\nsecret = "{secret}"\n'
+        'events = ["stream.begun"]\n'
+    )
+    ran = run_program("check", directory=tmp_path)
+    assert ran.code == 78
+    assert "webhooks[0]: 'stream.begun' is no event type" in ran.err
+    file.write_text(file.read_text().replace("stream.begun", "stream.started"))
+    ran = run_program("check", directory=tmp_path)
+    assert ran.code == 0
+    assert secret not in ran.out
+    assert "password" not in ran.out
+
+
 def test_with_certificates_there_are_four_listeners(tmp_path: Path) -> None:
     cert, key = self_signed_pem([])
     (tmp_path / "c").write_bytes(cert)
