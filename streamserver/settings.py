@@ -39,6 +39,7 @@ def registry_settings(config: Config) -> RegistrySettings:
         bounds=LogBounds(config.limits.log_max_ms, config.limits.log_max_bytes),
         reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
         max_publishers=config.limits.max_publishers,
+        takeover=config.server.takeover,
     )
 
 

@@ -28,6 +28,7 @@ from streamserver.config.model import (
     ServerConfig,
     StorageConfig,
     StreamConfig,
+    Takeover,
     WebhookConfig,
     WebrtcConfig,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "SourceKind",
     "StorageConfig",
     "StreamConfig",
+    "Takeover",
     "WebhookConfig",
     "WebrtcConfig",
     "load",

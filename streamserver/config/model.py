@@ -38,6 +38,7 @@ __all__ = [
     "ServerConfig",
     "StorageConfig",
     "StreamConfig",
+    "Takeover",
     "WebhookConfig",
     "WebrtcConfig",
 ]
@@ -81,6 +82,19 @@ class OpusForm(StrEnum):
 
     AAC = "aac"
     KEEP = "keep"
+
+
+class Takeover(StrEnum):
+    """When a newcomer takes the place of the publisher that a stream has."""
+
+    SILENT = "silent"
+    """When that one has sent nothing for 2 s."""
+
+    ALWAYS = "always"
+    """At once: the last one to come publishes."""
+
+    REFUSE = "refuse"
+    """Never: the first one has to leave, or to be noticed as dead."""
 
 
 class DeciderName(StrEnum):
@@ -161,6 +175,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     reconnect_window_s: Annotated[float, Meta(ge=0, le=3600)] = 15
     """How long a stream waits for its publisher to come back; viewers stay meanwhile."""
+
+    takeover: Takeover = Takeover.SILENT
+    """What a second publisher of the same name meets, once it has shown that it may publish."""
 
     drain_timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10
     """How long a stopping server waits for its viewers and publishers to leave."""
@@ -246,7 +263,7 @@ class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     setup_timeout_s: Seconds = 10
     """Within this time from the first byte a connection publishes or plays, or is closed."""
 
-    idle_timeout_s: Seconds = 15
+    idle_timeout_s: Seconds = 8
     """A publisher that sends no media for this long is closed."""
 
     wait_for_stream_s: Annotated[float, Meta(ge=0, le=3600)] = 10

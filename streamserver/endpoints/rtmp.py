@@ -58,8 +58,13 @@ _MAX_UNSENT_BYTES: Final = 256 * 1024
 _MAX_UNSENT_PLAYING_BYTES: Final = 32 * 1024 * 1024
 """The same for a player, whose media has a bound of its own: only answers can lead here."""
 
-_USER_TIMEOUT_MS: Final = 10_000
+_USER_TIMEOUT_MS: Final = 8_000
 """A peer that does not acknowledge our bytes for this long is gone (RFC 5482)."""
+
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 3), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+"""Seconds, seconds, probes: one that we have nothing to send to is asked after 3, 5 and 7 s, and
+given up at 9. On Linux the user timeout takes the place of the count (tcp(7)), so it must end
+between two probes."""
 
 logger = logging.getLogger(__name__)
 
@@ -603,7 +608,7 @@ def _notice_dead_peers(transport: asyncio.Transport) -> None:
     if sock is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3)):
+    for name, value in _KEEPALIVE:
         option = getattr(socket, name, None)
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamserver.clock import Clock
+from streamserver.config import Takeover
 from streamserver.errors import LimitError, LocalProtocolError, ShuttingDownError, StreamBusyError
 from streamserver.hub.sessions import Session
 from streamserver.hub.stream import LogBounds, Schedule, Stream, StreamState
@@ -56,16 +57,20 @@ class RegistrySettings:
     max_publishers: int = 100
     """Streams that may be published at once."""
 
+    takeover: Takeover = Takeover.SILENT
+    """When a newcomer takes the place of a stream's publisher."""
+
 
 class Lease:
     """The right to append to a stream, until it is released or taken over."""
 
-    __slots__ = ("_registry", "generation", "publisher", "revoked", "stream")
+    __slots__ = ("_registry", "claimed_ns", "generation", "publisher", "revoked", "stream")
 
     def __init__(self, registry: "Registry", stream: Stream, publisher: Session) -> None:
         self._registry = registry
         self.stream = stream
         self.publisher = publisher
+        self.claimed_ns = registry.now_ns()
         self.generation = stream.generation
         self.revoked: str | None = None
 
@@ -138,6 +143,10 @@ class Registry:
         """Every stream that has media, sorted by name."""
         visible = (s for s in self._streams.values() if s.state is not StreamState.IDLE)
         return sorted(visible, key=lambda stream: stream.key)
+
+    def now_ns(self) -> int:
+        """The time on the clock of all leases."""
+        return self._clock.monotonic_ns()
 
     @property
     def publishers(self) -> int:
@@ -272,21 +281,32 @@ class Registry:
         lease.stream = stream
 
     def _take_over(self, key: StreamKey, holder: Lease) -> None:
-        last = holder.stream.last_packet_ns
-        silent_ns = self._clock.monotonic_ns() - last
-        if holder.is_current and last and silent_ns < _GHOST_AFTER_NS:
-            raise StreamBusyError(
-                f"{key} is being published already from another connection; "
-                "stop that one, or wait until it has sent nothing for 2 s"
-            )
-        if holder.is_current and not last and holder.stream.state is StreamState.IDLE:
-            age_ns = self._clock.monotonic_ns() - holder.stream.origin_ns
-            if age_ns < _GHOST_AFTER_NS:
-                raise StreamBusyError(f"another connection is just beginning to publish {key}")
+        if holder.is_current:
+            self._check_takeover(key, holder)
         holder.revoked = "another publisher took over"
         del self._leases[key]
         self._publisher_gone(holder.stream, holder.revoked, final=False)
         holder.publisher.close(holder.revoked)
+
+    def _check_takeover(self, key: StreamKey, holder: Lease) -> None:
+        """Raises `StreamBusyError` when a publisher keeps its place."""
+        takeover = self._settings.takeover
+        if takeover is Takeover.ALWAYS:
+            return
+        if takeover is Takeover.REFUSE:
+            raise StreamBusyError(
+                f"{key} is being published already from another connection; stop that one first"
+            )
+        now_ns, last_ns = self.now_ns(), holder.stream.last_packet_ns
+        # A publisher that returned is new as well, though its stream has had packets.
+        if now_ns - max(last_ns, holder.claimed_ns) >= _GHOST_AFTER_NS:
+            return
+        if last_ns < holder.claimed_ns:
+            raise StreamBusyError(f"another connection is just beginning to publish {key}")
+        raise StreamBusyError(
+            f"{key} is being published already from another connection; "
+            "stop that one, or wait until it has sent nothing for 2 s"
+        )
 
     def _publisher_gone(self, stream: Stream, reason: str, *, final: bool) -> None:
         stream.publisher = None

@@ -40,6 +40,10 @@ _RATE_NS: Final = 250 * _MS
 _BYE_NS: Final = 300 * _MS
 """After the good-bye of every source, how long another may take to come."""
 
+_DEAD_NS: Final = 8_000 * _MS
+"""A publisher of whom nothing came for so long is gone: even one that is muted sends reports every
+few seconds (RFC 3550, section 6.2). ICE would notice after 30 s (RFC 7675, section 5.1)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStats:
@@ -157,6 +161,7 @@ class WebRtcIngest:
         self._keyframe_wanted = False
         self._keyframe_ns: int | None = None
         self._asked_ns: int | None = None
+        self._heard_ns: int | None = None
         self._stream: Stream | None = None
         self._withdraw: Callable[[], None] = lambda: None
         self._follow_stream()
@@ -166,6 +171,7 @@ class WebRtcIngest:
 
     def rtp(self, packet: bytes, now_ns: int) -> None:
         """Takes a decrypted RTP packet."""
+        self._heard_ns = now_ns
         try:
             received = self.receiver.receive(packet, now_ns)
         except RemoteProtocolError:
@@ -183,6 +189,7 @@ class WebRtcIngest:
 
     def rtcp(self, packet: bytes, now_ns: int) -> None:
         """Takes a decrypted RTCP datagram."""
+        self._heard_ns = now_ns
         try:
             self.receiver.receive_rtcp(packet, now_ns)
         except RemoteProtocolError:
@@ -213,6 +220,8 @@ class WebRtcIngest:
             self._measure(now_ns)
         if receiver.said_bye(now_ns, for_ns=_BYE_NS):
             self.closed("the publisher said good-bye")
+        elif self._heard_ns is not None and now_ns - self._heard_ns >= _DEAD_NS:
+            self.closed(f"no packet came for {_DEAD_NS // 1_000_000_000} s")
 
     @property
     def stats(self) -> WebRtcIngestStats:

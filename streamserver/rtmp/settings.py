@@ -52,7 +52,7 @@ class SessionSettings:
     """From the first moment to publish or play, all steps together: a peer that trickles gains
     nothing."""
 
-    idle_timeout_ns: int = 15 * _SECOND
+    idle_timeout_ns: int = 8 * _SECOND
     """A publisher without audio or video for so long is gone."""
 
     rest_timeout_ns: int = 180 * _SECOND

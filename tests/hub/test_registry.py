@@ -1,5 +1,8 @@
+from typing import Any
+
 import pytest
 
+from streamserver.config import Takeover
 from streamserver.errors import LimitError, LocalProtocolError, ShuttingDownError, StreamBusyError
 from streamserver.hub.registry import Lease, Registry, RegistrySettings, StreamListener
 from streamserver.hub.stream import LogBounds, Stream, StreamState
@@ -28,7 +31,7 @@ class Diary(StreamListener):
 
 
 class Setup:
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
         self.diary = Diary()
         self.registry = Registry(
@@ -85,6 +88,43 @@ async def test_a_silent_publisher_gives_way_and_the_broadcast_goes_on():
     assert stream.packets.end == 2, "a ghost's packets go nowhere"
     ghost.release("late")
     assert setup.registry.get(KEY) is stream, "and its release changes nothing"
+    assert setup.diary.lines == ["started", "interrupted", "resumed"]
+
+
+async def test_a_publisher_that_has_just_returned_is_no_ghost_though_its_stream_was_silent():
+    setup = Setup()
+    lease = await setup.registry.claim(KEY, session())
+    setup.send(lease)
+    lease.release("connection lost")
+    setup.clock.advance(s=5)
+    await setup.registry.claim(KEY, session(ident="s2"))
+    with pytest.raises(StreamBusyError, match="just beginning"):
+        await setup.registry.claim(KEY, session(ident="s3"))
+    setup.clock.advance(ms=2000)
+    await setup.registry.claim(KEY, session(ident="s3"))
+
+
+async def test_with_takeover_always_the_last_to_come_publishes():
+    setup = Setup(takeover=Takeover.ALWAYS)
+    closed: list[str] = []
+    first = await setup.registry.claim(KEY, session(close=closed.append))
+    setup.send(first)
+    second = await setup.registry.claim(KEY, session(ident="s2"))
+    assert closed == ["another publisher took over"]
+    setup.send(second)
+    assert second.stream is first.stream
+    assert setup.diary.lines == ["started", "interrupted", "resumed"]
+
+
+async def test_with_takeover_refuse_even_a_silent_publisher_keeps_its_place_until_it_leaves():
+    setup = Setup(takeover=Takeover.REFUSE)
+    first = await setup.registry.claim(KEY, session())
+    setup.send(first)
+    setup.clock.advance(s=60)
+    with pytest.raises(StreamBusyError, match="stop that one first"):
+        await setup.registry.claim(KEY, session(ident="s2"))
+    first.release("no audio or video came for 8 s")
+    setup.send(await setup.registry.claim(KEY, session(ident="s2")))
     assert setup.diary.lines == ["started", "interrupted", "resumed"]
 
 

@@ -424,3 +424,15 @@ async def test_whatever_comes_nothing_escapes(packets, others) -> None:
     one.ingest.tick(now_ns + SECOND)
     assert one.ingest.stats.packets == len(packets) + len(others)
     one.ingest.closed("over")
+
+
+async def test_a_publisher_of_whom_nothing_comes_for_eight_seconds_is_gone() -> None:
+    one = await world()
+    one.ingest.tick(60 * SECOND)
+    assert one.ended == [], "before the first packet, ICE says how long it may take"
+    one.ingest.rtp(b"", 60 * SECOND)
+    one.ingest.rtcp(b"", 64 * SECOND)
+    one.ingest.tick(71 * SECOND)
+    assert one.ended == []
+    one.ingest.tick(72 * SECOND)
+    assert one.ended == ["no packet came for 8 s"]
