@@ -46,6 +46,8 @@ from streamserver.control.hook_notices import HookNotices
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publishing
 from streamserver.control.pulling import make_pulls
+from streamserver.control.records import Records
+from streamserver.control.registering import Registering
 from streamserver.control.session_ends import SessionEnds
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
@@ -369,8 +371,10 @@ class Server:
         if config.webrtc.enabled:
             self._webrtc = await self._open_webrtc(hub, publishing, live)
         credentials = CredentialControl(self.access, self._storage, hub.ends, self.clock)
+        records = Records(self._storage)
+        await records.load()
         api = self._make_api(
-            hub, self._hls, live, self.access, self._destinations, credentials, events
+            hub, self._hls, live, self.access, self._destinations, credentials, events, records
         )
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
@@ -595,6 +599,7 @@ class Server:
         destinations: Destinations,
         credentials: CredentialControl,
         events: Eventing,
+        records: Records,
     ) -> Api:
         control = Control(
             registry=hub.registry,
@@ -605,6 +610,7 @@ class Server:
             settings=ControlSettings(public_url=self.config.http.public_url),
             destinations=DestinationControl(destinations, self.clock),
             last_event_id=lambda: events.log.last_id,
+            records=records,
         )
         self._event_streams = EventStreams(events.log, control.snapshot, self.clock.wall_ns)
         webrtc = self._webrtc
@@ -641,6 +647,7 @@ class Server:
         )
         services = Services(
             control=control,
+            registering=Registering(control, records, credentials, apps=self.config.server.apps),
             credentials=credentials,
             scrape=metrics.scrape,
             heartbeat=hub.driver,

@@ -93,7 +93,8 @@ class StreamsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         UNSET
     )
     search: Annotated[
-        str, Meta(max_length=257, description="Only streams with this in app/name; any case.")
+        str,
+        Meta(max_length=257, description="Only those with this in app/name or title."),
     ] = ""
     limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many items.")] = 100
     offset: Annotated[int, Meta(ge=0, le=1_000_000, description="Items to leave out first.")] = 0
@@ -174,7 +175,7 @@ async def parse_body(request: web.Request, kind: type[B], timeout_s: float) -> B
     except msgspec.ValidationError as error:
         # It names types and fields, never values.
         raise BadRequestError(f"the body is wrong: {error}".replace("`", "")) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequestError("the body is no JSON") from None
 
 

@@ -3,10 +3,12 @@
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from streamserver.api.credential_routes import CREDENTIAL_EXAMPLES
 from streamserver.api.handlers import Probe
 from streamserver.api.problems import Problem
+from streamserver.api.stream_routes import STREAM_EXAMPLES
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -33,6 +35,7 @@ from streamserver.control.models import (
     ViewerPage,
     ViewersByProtocol,
 )
+from streamserver.control.stream_models import RegisteredStream
 from streamserver.control.webhook_models import (
     NewWebhook,
     Webhook,
@@ -118,6 +121,33 @@ _STREAM: Final = StreamInfo(
         hls="hls/live/demo/index.m3u8", whep="whep/live/demo", flv="flv/live/demo", rtmp=None,
         play="play/live/demo",
     ),
+)  # fmt: skip
+
+_REGISTERED: Final = RegisteredStream(
+    **{
+        **structs.asdict(_STREAM),
+        "name": "show",
+        "session_id": None,
+        "title": "The morning show",
+        "state": "idle",
+        "registered": True,
+        "started_at": None,
+        "uptime_s": 0,
+        "publisher": None,
+        "tracks": [],
+        "bit_rate": 0,
+        "keyframe_interval_s": None,
+        "viewers": StreamViewers(
+            total=0, by_protocol=ViewersByProtocol(hls=0, whep=0, rtmp=0, flv=0), peak=0
+        ),
+        "health": [],
+        "metadata": {"owner": 42},
+        "urls": StreamUrls(
+            hls="hls/live/show/index.m3u8", whep="whep/live/show", flv="flv/live/show", rtmp=None,
+            play="play/live/show",
+        ),
+    },
+    publish_key="aebagbafaydqqcikbmga2dqpcaireeyu",
 )  # fmt: skip
 
 _VIEWER: Final = Viewer(
@@ -226,6 +256,8 @@ EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         WebhookDeliveryPage(items=[_DELIVERY], total=101),
         _COUNT,
         *CREDENTIAL_EXAMPLES,
+        *STREAM_EXAMPLES,
+        _REGISTERED,
         Probe(status="ok"),
         Problem(type="about:blank", title="Not Found", status=404, detail="live/demo is not live"),
     )

@@ -27,6 +27,7 @@ from streamserver.control.models import (
     ViewerCount,
     ViewerPage,
 )
+from streamserver.control.registering import Registering
 from streamserver.control.webhook_models import (
     NewWebhook,
     Webhook,
@@ -65,6 +66,9 @@ class Services:
 
     control: Control
     """The operations."""
+
+    registering: Registering
+    """Those on registered streams."""
 
     credentials: CredentialControl
     """Those on tokens and bans."""

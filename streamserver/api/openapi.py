@@ -19,11 +19,17 @@ Json: TypeAlias = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_SEGMENT: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._@-]{0,256}$"}
+_WORD: Final = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 
 _PATH_PARAMETERS: Final[dict[str, Json]] = {
-    "app": {"description": "First segment of the stream's name.", "schema": _SEGMENT},
-    "name": {"description": "Second segment of the stream's name.", "schema": _SEGMENT},
+    "app": {
+        "description": "First segment of the stream's name.",
+        "schema": {"type": "string", "pattern": f"^{_WORD}$"},
+    },
+    "name": {
+        "description": "Second segment of the stream's name; @ marks renditions.",
+        "schema": {"type": "string", "pattern": f"^{_WORD}(@{_WORD})?$"},
+    },
     "id": {"description": "An opaque id.", "schema": {"type": "string", "minLength": 1}},
 }
 

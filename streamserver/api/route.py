@@ -93,5 +93,6 @@ class Route(Generic[Q]):
         if self.body is not None:
             statuses.add(400)
         if self.is_write:
-            statuses |= {403, 408, 413, 415}
+            # 503: the storage cannot keep it.
+            statuses |= {403, 408, 413, 415, 503}
         return sorted(statuses)

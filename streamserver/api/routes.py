@@ -9,6 +9,7 @@ from streamserver.api.credential_routes import CREDENTIAL_ROUTES
 from streamserver.api.handlers import Probe
 from streamserver.api.route import Route
 from streamserver.api.routes_events import EVENT_ROUTES
+from streamserver.api.stream_routes import STREAM_ROUTES
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -74,6 +75,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         response=StreamInfo,
         problems=(404,),
     ),
+    *STREAM_ROUTES,
     Route(
         method="POST",
         path=f"{_STREAM}/stop",

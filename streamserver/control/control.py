@@ -20,7 +20,15 @@ from streamserver.control.models import (
     ViewerCount,
     ViewerPage,
 )
-from streamserver.control.present import session_info, stream_info, viewer, viewer_count
+from streamserver.control.present import (
+    idle_stream_info,
+    session_info,
+    stream_info,
+    stream_urls,
+    viewer,
+    viewer_count,
+)
+from streamserver.control.records import Records
 from streamserver.control.times import unix_ns_to_rfc3339
 from streamserver.control.totals import Totals
 from streamserver.errors import NotFoundError
@@ -29,6 +37,7 @@ from streamserver.hub.registry import Registry, StreamListener
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.stream import Stream, StreamState
 from streamserver.names import StreamKey
+from streamserver.storage import MemoryStorage
 
 __all__ = ["Control", "ControlSettings"]
 
@@ -85,7 +94,9 @@ class Control:
         settings: ControlSettings,
         destinations: DestinationControl,
         last_event_id: Callable[[], str] = lambda: "",
+        records: Records | None = None,
     ) -> None:
+        """``records`` are the registered streams."""
         self.destinations = destinations
         """The operations on where streams are sent on to."""
         self._registry = registry
@@ -95,6 +106,7 @@ class Control:
         self._clock = clock
         self._settings = settings
         self._last_event_id = last_event_id
+        self._records = Records(MemoryStorage()) if records is None else records
         self._began = _StartTimes(clock)
         registry.add_listener(self._began)
 
@@ -130,15 +142,27 @@ class Control:
         limit: int = 100,
         offset: int = 0,
     ) -> StreamPage:
-        """Streams in the order of their names; ``search`` is a part of ``app/name``, any case."""
+        """Live and registered streams in the order of their names.
+
+        ``search`` is a part of ``app/name`` or of the title, in any case.
+        """
         sought = search.casefold()
-        matching = [
-            stream
-            for stream in self._registry.streams()
-            if (state is None or stream.state is state) and sought in str(stream.key).casefold()
-        ]
-        page = matching[offset : offset + limit]
-        return StreamPage(items=[self._present(stream) for stream in page], total=len(matching))
+        states = {stream.key: stream.state for stream in self._registry.streams()}
+        for one in self._records.all():
+            states.setdefault(one.stream, StreamState.IDLE)
+        matching = sorted(
+            key
+            for key, its_state in states.items()
+            if (state is None or its_state is state) and self._matches(key, sought)
+        )
+        page = _page(matching, limit, offset)
+        return StreamPage(items=[self._show(key) for key in page], total=len(matching))
+
+    def _matches(self, key: StreamKey, sought: str) -> bool:
+        if not sought or sought in str(key).casefold():
+            return True
+        registered = self._records.get(key)
+        return registered is not None and sought in registered.title.casefold()
 
     async def snapshot(self, wanted: EventFilter) -> list[dict[str, Any]]:
         """Every stream that is live and among those wanted, as JSON values."""
@@ -150,7 +174,7 @@ class Control:
 
     async def stream(self, key: StreamKey) -> StreamInfo:
         """One stream."""
-        return self._present(self._live(key))
+        return self._show(key)
 
     async def stop(self, key: StreamKey) -> None:
         """Ends the broadcast and disconnects its publisher; it may publish again."""
@@ -159,7 +183,7 @@ class Control:
 
     async def viewers(self, key: StreamKey, *, limit: int = 1000, offset: int = 0) -> ViewerPage:
         """Who watches a stream, oldest first."""
-        self._live(key)
+        self._check_known(key)
         sessions = self._sessions.viewers(key)
         items = [viewer(session) for session in _page(sessions, limit, offset)]
         return ViewerPage(items=items, total=len(sessions))
@@ -167,7 +191,7 @@ class Control:
     async def viewer_count(self, key: StreamKey | None = None) -> ViewerCount:
         """How many watch a stream, or all of them."""
         if key is not None:
-            self._live(key)
+            self._check_known(key)
         return viewer_count(self._sessions.count(key))
 
     async def kick_viewer(self, viewer_id: str) -> None:
@@ -190,11 +214,27 @@ class Control:
             raise NotFoundError(f"there is no session {session_id[:64]!a}; it may have ended")
         session.close(_KICKED)
 
-    def _live(self, key: StreamKey) -> Stream:
-        stream = self._registry.get(key)
-        if stream is None:
+    def _check_known(self, key: StreamKey) -> None:
+        if self._registry.get(key) is None and self._records.get(key) is None:
             raise _not_live(key)
-        return stream
+
+    def _show(self, key: StreamKey) -> StreamInfo:
+        stream = self._registry.get(key)
+        if stream is not None:
+            return self._present(stream)
+        registered = self._records.get(key)
+        if registered is None:
+            raise _not_live(key)
+        urls = stream_urls(key, self._settings.public_url, self._rtmp_port, webrtc=self._has_webrtc)
+        return idle_stream_info(registered, urls, self.destinations.of(key))
+
+    @property
+    def _rtmp_port(self) -> int:
+        return next((one.port for one in self._facts.listeners if one.name == "rtmp"), 0)
+
+    @property
+    def _has_webrtc(self) -> bool:
+        return any(one.name == "webrtc" for one in self._facts.listeners)
 
     def _present(self, stream: Stream) -> StreamInfo:
         return stream_info(
@@ -203,9 +243,10 @@ class Control:
             began=self._began.of(stream),
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,
-            rtmp_port=next((one.port for one in self._facts.listeners if one.name == "rtmp"), 0),
-            webrtc=any(one.name == "webrtc" for one in self._facts.listeners),
+            rtmp_port=self._rtmp_port,
+            webrtc=self._has_webrtc,
             destinations=self.destinations.of(stream.key),
+            registered=self._records.get(stream.key),
         )
 
     def _server_totals(self) -> ServerTotals:

@@ -1,5 +1,6 @@
 """The operations on tokens, stream keys and bans."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from streamserver.auth import Access
@@ -75,10 +76,15 @@ class CredentialControl:
             self.end_sessions_of(stream_key_tag(old))
         return secret
 
-    async def remove_stream_key(self, stream: StreamKey) -> None:
-        """Takes a stream's key away, and ends who publishes with it."""
+    async def remove_stream_key(
+        self, stream: StreamKey, *, forget: Callable[[StreamKey], Awaitable[None]] | None = None
+    ) -> None:
+        """Takes a stream's key away, and ends who publishes with it.
+
+        ``forget`` does so together with the rest of what is kept about the stream.
+        """
         old = await self._store.stream_key_hash(stream)
-        await self._store.delete_stream_key(stream)
+        await (forget or self._store.delete_stream_key)(stream)
         if old is not None:
             self.end_sessions_of(stream_key_tag(old))
 

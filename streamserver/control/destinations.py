@@ -1,5 +1,7 @@
 """The operations on destinations."""
 
+from collections.abc import Iterable
+
 from streamserver.clock import Clock
 from streamserver.control.models import (
     Destination,
@@ -55,6 +57,24 @@ class DestinationControl:
     async def remove(self, key: StreamKey, ident: str) -> None:
         """Takes leave of the far side and forgets it."""
         await self._destinations.remove(key, ident)
+
+    async def add_all(self, key: StreamKey, new: Iterable[NewDestination]) -> None:
+        """Adds several, or none when one of them cannot be."""
+        added: dict[str, Destination] = {}
+        try:
+            for one in new:
+                made = await self.add(key, one)
+                added[made.id] = made
+        except BaseException:
+            for ident in added:
+                await self.remove(key, ident)
+            raise
+
+    async def remove_added(self, key: StreamKey) -> None:
+        """Takes leave of all of a stream that the configuration does not name."""
+        for one in self._destinations.of(key):
+            if not one.spec.configured:
+                await self._destinations.remove(key, one.spec.id)
 
     async def retry(self, key: StreamKey, ident: str) -> Destination:
         """Tries now and does not wait for the next attempt."""

@@ -1,7 +1,7 @@
 """What the operations answer: the shapes of the API, field for field (interface, API v1).
 
-Every field is always present. Fields of capabilities that are still to come (recording,
-registered streams) carry what is true now: nothing. Rates are bits per second,
+Every field is always present. Fields of capabilities that are still to come (recording)
+carry what is true now: nothing. Rates are bits per second,
 sizes bytes, times RFC 3339 in UTC with milliseconds.
 """
 
@@ -216,11 +216,13 @@ class StreamInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     app: Annotated[str, _says("First segment of its name.")]
     name: Annotated[str, _says("Second segment of its name.")]
-    session_id: Annotated[str, _says("One broadcast; survives a reconnect of the publisher.")]
+    session_id: Annotated[
+        str | None, _says("One broadcast; survives a reconnect of the publisher. Null while idle.")
+    ]
     title: Annotated[str, _says("For people; empty without one.")]
     state: Annotated[str, _says("idle, live or interrupted (the publisher may come back).")]
     registered: Annotated[bool, _says("Whether it was created through the API.")]
-    started_at: Annotated[Time, _says("When the broadcast began.")]
+    started_at: Annotated[Time | None, _says("When the broadcast began; null while idle.")]
     uptime_s: Annotated[Count, _says("Seconds since then.")]
     publisher: Annotated[Publisher | None, _says("Who sends it; null while interrupted.")]
     tracks: Annotated[list[TrackInfo], _says("Video first.")]

@@ -21,11 +21,13 @@ from streamserver.control.models import (
 )
 from streamserver.control.times import decimal, rfc3339, unix_ns_to_rfc3339
 from streamserver.hub.sessions import Action, Protocol, Session, SessionTable
-from streamserver.hub.stream import Stream
+from streamserver.hub.stream import Stream, StreamState
 from streamserver.media.track import Track
 from streamserver.names import StreamKey
+from streamserver.storage import StoredStream
 
 __all__ = [
+    "idle_stream_info",
     "publisher_info",
     "session_info",
     "stream_info",
@@ -50,11 +52,12 @@ def stream_info(
     rtmp_port: int = 0,
     webrtc: bool = False,
     destinations: Sequence[Destination] = (),
+    registered: StoredStream | None = None,
 ) -> StreamInfo:
     """A stream as of a monotonic time.
 
     ``began`` is when it did, in monotonic and Unix time; ``public_url`` and
-    ``rtmp_port`` and ``webrtc`` as in `stream_urls`.
+    ``rtmp_port`` and ``webrtc`` as in `stream_urls`; ``registered`` is what is kept about it.
     """
     began_ns, began_wall_ns = began
     interval_ms = stream.keyframe_interval_ms
@@ -63,9 +66,9 @@ def stream_info(
         app=stream.key.app,
         name=stream.key.name,
         session_id=stream.session_id,
-        title="",
+        title=registered.title if registered else "",
         state=stream.state.value,
-        registered=False,
+        registered=registered is not None,
         started_at=unix_ns_to_rfc3339(began_wall_ns),
         uptime_s=max(0, now_ns - began_ns) // 1_000_000_000,
         publisher=publisher_info(stream.publisher),
@@ -77,9 +80,35 @@ def stream_info(
         ),
         health=health(stream, now_ns),
         destinations=list(destinations),
-        record=False,
-        metadata={},
+        record=registered is not None and registered.record,
+        metadata=registered.metadata if registered else {},
         urls=stream_urls(stream.key, public_url, rtmp_port, webrtc=webrtc),
+    )
+
+
+def idle_stream_info(
+    registered: StoredStream, urls: StreamUrls, destinations: Sequence[Destination]
+) -> StreamInfo:
+    """A registered stream that nobody publishes."""
+    return StreamInfo(
+        app=registered.stream.app,
+        name=registered.stream.name,
+        session_id=None,
+        title=registered.title,
+        state=StreamState.IDLE.value,
+        registered=True,
+        started_at=None,
+        uptime_s=0,
+        publisher=None,
+        tracks=[],
+        bit_rate=0,
+        keyframe_interval_s=None,
+        viewers=StreamViewers(total=0, by_protocol=viewer_count({}).by_protocol, peak=0),
+        health=[],
+        destinations=list(destinations),
+        record=registered.record,
+        metadata=registered.metadata,
+        urls=urls,
     )
 
 

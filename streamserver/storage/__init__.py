@@ -4,7 +4,9 @@ from streamserver.storage.base import (
     Storage,
     StorageError,
     StoredDelivery,
+    StoredStream,
     StreamKeys,
+    StreamRecords,
     TokenRevocations,
 )
 from streamserver.storage.location import open_storage, state_directory
@@ -17,7 +19,9 @@ __all__ = [
     "Storage",
     "StorageError",
     "StoredDelivery",
+    "StoredStream",
     "StreamKeys",
+    "StreamRecords",
     "TokenRevocations",
     "open_storage",
     "state_directory",

@@ -7,7 +7,15 @@ from typing import Any, Protocol
 from streamserver.errors import UnavailableError
 from streamserver.names import StreamKey
 
-__all__ = ["Storage", "StorageError", "StreamKeys", "TokenRevocations"]
+__all__ = [
+    "Storage",
+    "StorageError",
+    "StoredDelivery",
+    "StoredStream",
+    "StreamKeys",
+    "StreamRecords",
+    "TokenRevocations",
+]
 
 
 class StorageError(UnavailableError):
@@ -31,6 +39,39 @@ class StreamKeys(Protocol):
 
     async def delete_stream_key(self, stream: StreamKey) -> None:
         """Takes a stream's key away; where there is none it is no error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStream:
+    """A registered stream, without its key."""
+
+    stream: StreamKey
+    """Its name."""
+
+    title: str = ""
+    """For people."""
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What its owner attached to it: JSON values."""
+
+    record: bool = False
+    """Whether it is to be recorded."""
+
+
+class StreamRecords(Protocol):
+    """The registered streams. May raise `StorageError`."""
+
+    async def registered_streams(self) -> list[StoredStream]:
+        """All of them, in the order of their names."""
+
+    async def register_stream(self, stored: StoredStream, hashed: str) -> None:
+        """Adds a stream, or replaces it, together with the hash of its key: both, or neither."""
+
+    async def change_stream(self, stored: StoredStream) -> None:
+        """Keeps what changed about a registered stream; its key stays."""
+
+    async def unregister_stream(self, stream: StreamKey) -> None:
+        """Forgets a stream together with its key; one that is not there is no error."""
 
 
 class TokenRevocations(Protocol):
@@ -103,7 +144,7 @@ class Deliveries(Protocol):
         """Forgets all of one webhook."""
 
 
-class Storage(StreamKeys, TokenRevocations, Deliveries, Protocol):
+class Storage(StreamKeys, StreamRecords, TokenRevocations, Deliveries, Protocol):
     """A small, durable memory: hashes of secrets, and settings as JSON values.
 
     Every call may raise `StorageError`; none blocks the loop.

@@ -6,6 +6,7 @@ from dataclasses import astuple, fields
 from typing import Final
 
 from streamserver.storage.base import StoredDelivery
+from streamserver.storage.transactions import transaction
 
 __all__ = ["forget_deliveries", "read_deliveries", "write_deliveries"]
 
@@ -31,15 +32,10 @@ def write_deliveries(
     db: sqlite3.Connection, deliveries: Sequence[StoredDelivery], keep: int
 ) -> None:
     """See `streamserver.storage.base.Deliveries`."""
-    db.execute("BEGIN IMMEDIATE").close()
-    try:
+    with transaction(db):
         db.executemany(_WRITE, [astuple(one) for one in deliveries]).close()
         for webhook in {one.webhook for one in deliveries if one.state != "pending"}:
             db.execute(_PRUNE, {"webhook": webhook, "keep": keep}).close()
-    except BaseException:
-        db.execute("ROLLBACK").close()
-        raise
-    db.execute("COMMIT").close()
 
 
 def read_deliveries(db: sqlite3.Connection) -> list[StoredDelivery]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streamserver.names import StreamKey
-from streamserver.storage.base import StoredDelivery
+from streamserver.storage.base import StoredDelivery, StoredStream
 
 __all__ = ["MemoryStorage"]
 
@@ -22,6 +22,7 @@ class MemoryStorage:
         self._settings: dict[str, bytes] = {}
         self._signing_secret = secrets.token_bytes(32)
         self._stream_keys: dict[StreamKey, str] = {}
+        self._streams: dict[StreamKey, StoredStream] = {}
         self._revoked: dict[str, int] = {}
         self._deliveries: dict[tuple[str, str], StoredDelivery] = {}
 
@@ -65,6 +66,25 @@ class MemoryStorage:
 
     async def delete_stream_key(self, stream: StreamKey) -> None:
         """See `StreamKeys`."""
+        self._stream_keys.pop(stream, None)
+
+    async def registered_streams(self) -> list[StoredStream]:
+        """See `StreamRecords`."""
+        return sorted(self._streams.values(), key=lambda stored: stored.stream)
+
+    async def register_stream(self, stored: StoredStream, hashed: str) -> None:
+        """See `StreamRecords`."""
+        self._streams[stored.stream] = stored
+        self._stream_keys[stored.stream] = hashed
+
+    async def change_stream(self, stored: StoredStream) -> None:
+        """See `StreamRecords`."""
+        if stored.stream in self._streams:
+            self._streams[stored.stream] = stored
+
+    async def unregister_stream(self, stream: StreamKey) -> None:
+        """See `StreamRecords`."""
+        self._streams.pop(stream, None)
         self._stream_keys.pop(stream, None)
 
     async def revoke_token(self, token_id: str, expires_s: int) -> None:

@@ -91,6 +91,23 @@ MIGRATIONS: Final = (
             "CREATE INDEX webhook_delivery_state ON webhook_delivery (webhook, state, sequence)",
         ),
     ),
+    Migration(
+        4,
+        "registered streams",
+        (
+            """
+            CREATE TABLE registered_stream (
+                app TEXT NOT NULL,
+                name TEXT NOT NULL,
+                title TEXT NOT NULL,
+                metadata TEXT NOT NULL,
+                record INTEGER NOT NULL,
+                created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+                PRIMARY KEY (app, name)
+            ) STRICT, WITHOUT ROWID
+            """,
+        ),
+    ),
 )
 
 

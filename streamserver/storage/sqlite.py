@@ -14,13 +14,19 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamserver.names import StreamKey
-from streamserver.storage.base import StorageError, StoredDelivery
+from streamserver.storage.base import StorageError, StoredDelivery, StoredStream
 from streamserver.storage.deliveries import (
     forget_deliveries,
     read_deliveries,
     write_deliveries,
 )
 from streamserver.storage.migrations import migrate
+from streamserver.storage.streams import (
+    change_stream,
+    read_streams,
+    register_stream,
+    unregister_stream,
+)
 
 __all__ = ["SqliteStorage"]
 
@@ -137,6 +143,22 @@ class SqliteStorage:
                 "DELETE FROM stream_key WHERE app = ? AND name = ?", (stream.app, stream.name)
             ).close()
         )
+
+    async def registered_streams(self) -> list[StoredStream]:
+        """See `StreamRecords`."""
+        return await self._run(read_streams)
+
+    async def register_stream(self, stored: StoredStream, hashed: str) -> None:
+        """See `StreamRecords`."""
+        await self._run(lambda db: register_stream(db, stored, hashed))
+
+    async def change_stream(self, stored: StoredStream) -> None:
+        """See `StreamRecords`."""
+        await self._run(lambda db: change_stream(db, stored))
+
+    async def unregister_stream(self, stream: StreamKey) -> None:
+        """See `StreamRecords`."""
+        await self._run(lambda db: unregister_stream(db, stream))
 
     async def revoke_token(self, token_id: str, expires_s: int) -> None:
         """See `TokenRevocations`."""

@@ -35,6 +35,7 @@ from streamserver.clock import Clock
 from streamserver.control import LoopLag
 from streamserver.control.announcing import Announcer
 from streamserver.control.credentials import CredentialControl
+from streamserver.control.registering import Registering
 from streamserver.control.session_ends import SessionEnds
 from streamserver.control.webhooks import WebhookControl
 from streamserver.events import EventLog
@@ -105,6 +106,7 @@ class ApiWorld(World):
         self.slicer = Slicer(now_ns=self.clock.monotonic_ns, schedule=call_at_once)
         self.authorizer = FakeAuthorizer()
         self.storage = MemoryStorage()
+        self.records._storage = self.storage
         self.access = unguarded_access(self.storage, self.clock)
         self.ends = SessionEnds(self.sessions, self.clock)
         self.events = EventLog(boot=1, wall_ns=self.clock.wall_ns, schedule=soon)
@@ -144,11 +146,13 @@ class ApiWorld(World):
 
     def api(self, settings: ApiSettings | None = None, authorizer: Authorizer | None = None) -> Api:
         """The API, as the composition root makes it."""
+        credentials = CredentialControl(self.access, self.storage, self.ends, self.clock)
         services = Services(
+            registering=Registering(self.control, self.records, credentials),
             events=self.event_streams,
             webhooks=WebhookControl(self.webhooks),
             control=self.control,
-            credentials=CredentialControl(self.access, self.storage, self.ends, self.clock),
+            credentials=credentials,
             scrape=self.metrics.scrape,
             heartbeat=self.driver,
             clock=self.clock,

@@ -106,7 +106,7 @@ async def test_an_unknown_path_is_a_problem():
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/api/v1/streams", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/api/v1/streams", "GET, POST, HEAD, OPTIONS"),
         ("GET", f"{STREAM}/stop", "POST, OPTIONS"),
         ("HEAD", "/api/v1/viewers/v1", "DELETE, OPTIONS"),
         ("POST", "/healthz", "GET, HEAD, OPTIONS"),

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from streamserver.control import Control, ControlSettings, ListenerFacts, ServerFacts, Totals
 from streamserver.control.destinations import DestinationControl
+from streamserver.control.records import Records
 from streamserver.hub.registry import Lease, Registry, RegistrySettings
 from streamserver.hub.sessions import Action, Protocol, Session, SessionTable
 from streamserver.hub.stream import LogBounds, Stream
@@ -146,6 +147,7 @@ class World:
             clock=self.clock,
         )
         self.registry.add_listener(self.destinations)
+        self.records = Records(MemoryStorage())
         self.control = Control(
             registry=self.registry,
             sessions=self.sessions,
@@ -154,6 +156,7 @@ class World:
             clock=self.clock,
             settings=ControlSettings(public_url=self.public_url),
             destinations=DestinationControl(self.destinations, self.clock),
+            records=self.records,
         )
 
     def join(
