@@ -64,7 +64,7 @@ class RunningServer:
         publish_key: str = "",
     ) -> None:
         self.directory = directory
-        self.rtmp_port, self.http_port, self.https_port, self._rtmps_port = free_ports(4)
+        self.rtmp_port, self.http_port, self.https_port, self.rtmps_port = free_ports(4)
         (self.webrtc_port,) = free_ports(1)
         self.base_url = f"http://127.0.0.1:{self.http_port}"
         self.publish_key = publish_key
@@ -107,7 +107,7 @@ class RunningServer:
             "rtmp.host=127.0.0.1",
             f"rtmp.port={self.rtmp_port}",
             f"webrtc.port={self.webrtc_port}",
-            f"rtmp.tls_port={self._rtmps_port}",
+            f"rtmp.tls_port={self.rtmps_port}",
             f"http.port={self.http_port}",
             f"http.https_port={self.https_port}",
             f"storage.path={self.directory / 'state'}",
@@ -171,16 +171,20 @@ class RunningServer:
             body: bytes = response.read()
             return body
 
-    def api(self, path: str, method: str = "GET") -> Any:
+    def api(self, path: str, method: str = "GET", body: object = None) -> Any:
         """JSON of the API; ``path`` is what follows ``/api/v1/``. None for an empty answer."""
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         request = urllib.request.Request(
             f"{self.base_url}/api/v1/{path}",
-            headers={"Authorization": f"Bearer {self.api_token}"},
+            data=None if body is None else json.dumps(body).encode(),
+            headers=headers,
             method=method,
         )
         with urllib.request.urlopen(request, timeout=20) as response:
-            body = response.read()
-            return json.loads(body) if body else None
+            answer = response.read()
+            return json.loads(answer) if answer else None
 
     def stream(self, key: str) -> Any:
         """The API's stream object, or None while there is none."""
