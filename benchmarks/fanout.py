@@ -5,6 +5,7 @@ else. What the stream costs without viewers is measured just before them and tak
 """
 
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from benchmarks.load import UselessRunError, measure_idle, measure_players, publ
 from benchmarks.results import Row
 from benchmarks.servers import (
     Running,
+    fetch,
     nginx,
     node_media_server,
     streamserver,
@@ -31,6 +33,7 @@ _COUNTS = (50, 200, 1000)
 _BARE_BUDGET = 1.5
 _NGINX_BUDGET = 0.35
 _STREAM = "live/bench0"
+_TURNS = re.compile(r'^streamserver_slicer_turn_seconds_bucket{le="([^"]+)"} (\d+)', re.MULTILINE)
 _UNIT = "CPU ms per viewer-second"
 
 
@@ -132,6 +135,7 @@ def _viewers(
                 stack.enter_context(publishers(server, "live", 1, 4096, 600))
                 time.sleep(3)
             alone = measure_idle(server, seconds)
+            before = _turns(server) if row is not None else {}
             run = measure_players(server, form, port, _STREAM, count, seconds)
     except UselessRunError as error:
         told = row or blamed
@@ -145,8 +149,18 @@ def _viewers(
             "rss_kb_per_viewer": round((run.rss_kb - alone.rss_kb) / count, 1),
             "stream_cpu_ms_per_s": alone.cpu_ms / alone.seconds,
             "generator": run.generator,
+            "turns_up_to_s": {le: n - before.get(le, 0) for le, n in _turns(server).items()},
         }
     return (run.cpu_ms / run.seconds - alone.cpu_ms / alone.seconds) / count
+
+
+def _turns(server: Running) -> dict[str, int]:
+    """How long the fair slicer has held the loop: turns up to so many seconds, from the metrics.
+
+    New viewers are in it, with the group of pictures that each begins with.
+    """
+    text = fetch(server.url("/metrics")).decode()
+    return {le: int(count) for le, count in _TURNS.findall(text)}
 
 
 @contextlib.contextmanager
