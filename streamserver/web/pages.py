@@ -18,7 +18,7 @@ from typing import Final
 from streamserver.errors import InvalidNameError
 from streamserver.names import StreamKey
 
-__all__ = ["HLS_JS", "Asset", "PageKind", "Pages"]
+__all__ = ["DOCS_PATH", "HLS_JS", "Asset", "PageKind", "Pages"]
 
 HLS_JS: Final = "vendor/hls.js-1.7.4/hls.light.min.js"
 """The light build: it lacks alternative audio, subtitles and DRM, which we do not serve."""
@@ -58,8 +58,19 @@ class PageKind(StrEnum):
     EMBED = "embed"
     """``/embed/{app}/{name}``, the only one that other sites may frame."""
 
+    DOCS = "docs"
+    """``/api/v1/docs``: describes the API."""
 
-_ROOTS: Final = {PageKind.DASHBOARD: "./", PageKind.PLAY: "../../", PageKind.EMBED: "../../"}
+
+DOCS_PATH: Final = "api/v1/docs"
+"""Where the description of the API is, below the server's root."""
+
+_ROOTS: Final = {
+    PageKind.DASHBOARD: "./",
+    PageKind.PLAY: "../../",
+    PageKind.EMBED: "../../",
+    PageKind.DOCS: "../../",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,8 @@ class Pages:
         head, _, rest = path.partition("/")
         if not path:
             return self._pages[PageKind.DASHBOARD]
+        if path == DOCS_PATH:
+            return self._pages[PageKind.DOCS]
         if head == "assets":
             return self.asset(rest)
         if head in (PageKind.PLAY, PageKind.EMBED):

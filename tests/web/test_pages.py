@@ -12,11 +12,17 @@ import pytest
 from streamserver.web.pages import HLS_JS, PageKind, Pages
 
 PAGES = Pages()
-PATHS = {PageKind.DASHBOARD: "", PageKind.PLAY: "play/live/demo", PageKind.EMBED: "embed/live/demo"}
+PATHS = {
+    PageKind.DASHBOARD: "",
+    PageKind.PLAY: "play/live/demo",
+    PageKind.EMBED: "embed/live/demo",
+    PageKind.DOCS: "api/v1/docs",
+}
 SCRIPTS = {
     PageKind.DASHBOARD: ["dashboard.js", "publish-recipes.js"],
     PageKind.PLAY: ["play.js", "stage.js", "destinations.js"],
     PageKind.EMBED: ["embed.js", "stage.js"],
+    PageKind.DOCS: ["docs.js"],
 }
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

@@ -8,7 +8,7 @@ from streamserver.endpoints.http.media import media_response
 from streamserver.endpoints.http.requests import accepts_gzip
 from streamserver.outputs.hls.mount import HlsMount
 from streamserver.outputs.hls.viewers import ClientInfo
-from streamserver.web.pages import Asset, PageKind, Pages
+from streamserver.web.pages import DOCS_PATH, Asset, PageKind, Pages
 
 __all__ = ["api_mount", "hls_mount", "pages_mount"]
 
@@ -62,6 +62,8 @@ def pages_mount(pages: Pages) -> Mount:
 
     def routes(app: web.Application) -> None:
         add_page(app, "/", PageKind.DASHBOARD)
+        # A whole path comes before the pattern of paths that the API does not know.
+        add_page(app, f"/{DOCS_PATH}", PageKind.DOCS)
         for kind in (PageKind.PLAY, PageKind.EMBED):
             # The page's script reads the name; one that is no name gets the page that says so.
             add_page(app, f"/{kind.value}/{{app}}/{{name}}", kind)
