@@ -40,6 +40,7 @@ from streamserver.control.control import Control, ControlSettings
 from streamserver.control.credentials import CredentialControl
 from streamserver.control.demonstration import demonstrate
 from streamserver.control.destinations import DestinationControl
+from streamserver.control.draining import Drain
 from streamserver.control.eventing import Eventing, open_events
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.hook_notices import HookNotices
@@ -67,7 +68,7 @@ from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import Registry
-from streamserver.hub.sessions import Protocol, SessionTable
+from streamserver.hub.sessions import SessionTable
 from streamserver.hub.sources import OwnPackets, SourceHold, Sources
 from streamserver.ingest.pull import Pulls
 from streamserver.logging_setup import RateLimitedLogger
@@ -100,9 +101,6 @@ from streamserver.storage import Storage, open_storage
 from streamserver.web.pages import Pages
 
 __all__ = ["Server"]
-
-_GOODBYE_S: Final = 1.5
-"""How long players have to fetch the end of their playlists once the streams are over."""
 
 _EXECUTOR_CLOSE_S: Final = 2
 
@@ -204,6 +202,7 @@ class Server:
         self._http: list[HttpEndpoint] = []
         self._fronts: list[FrontStats] = []
         self._hub: _Hub | None = None
+        self._drain: Drain | None = None
         self._hls: HlsOutput | None = None
         self._resolver = DnsResolver()
         self._destinations: Destinations | None = None
@@ -262,20 +261,21 @@ class Server:
             raise
 
     async def drain(self) -> None:
-        """Takes nothing new, ends the broadcasts, and lets players fetch the end of them."""
+        """Takes nothing new, asks publishers to move where they can, ends the broadcasts, and lets
+        players fetch the end of them; within ``server.drain_timeout_s``.
+
+        The ports stay open: whoever comes now is refused with a sentence.
+        """
         self.facts.is_draining = True
-        for rtmp in self._rtmp:
-            rtmp.stop_accepting()
         hub = self._hub
         if hub is None:
             return
         if self._events is not None:
             self._events.announcer.server_draining()
-        had_viewers = bool(hub.sessions.count()[Protocol.HLS])
-        hub.registry.close("the server is shutting down")
-        if had_viewers:
-            # A player that waits for the next part asks once more and sees the end.
-            await asyncio.sleep(min(_GOODBYE_S, self.config.server.drain_timeout_s))
+        self._drain = Drain(hub.registry, hub.sessions, self.config.server.drain_timeout_s)
+        await self._drain.run(
+            lambda reason: {one for rtmp in self._rtmp for one in rtmp.ask_to_reconnect(reason)}
+        )
 
     async def close(self) -> None:
         """Ends everything, doors first. Safe after a failed start, and twice."""
@@ -297,7 +297,7 @@ class Server:
         if self._event_streams is not None:
             self._event_streams.close()
         for http in self._http:
-            await http.close(self.config.server.drain_timeout_s if self.facts.is_draining else 0)
+            await http.close(self._drain.left_s if self._drain is not None else 0)
         if self._events is not None:
             await self._events.close()
         if self._hub is not None:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TextIO
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 _FAILURE: Final = 1
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+_CLOSING_S: Final = 10
+"""Seconds for what has to be closed and told after the drain; each part of it has its own bound,
+and their sum is less."""
 
 
 class HasSecrets(Protocol):
@@ -75,18 +80,38 @@ class _Stop:
     """The signals: the first one drains, the second one ends the process now."""
 
     task: asyncio.Task[None]
+    within_s: float
     asked: bool = False
+    late: threading.Timer | None = None
 
     def __call__(self, number: int) -> None:
         name = signal.Signals(number).name
-        if self.asked:
+        if not self.asked:
+            self._begin(name)
+        else:
             logger.warning("%s again: ending now", name)
             logging.shutdown()
             # Not sys.exit: what still runs is what did not end in time.
             os._exit(128 + number)
+
+    def _begin(self, name: str) -> None:
         self.asked = True
         logger.info("%s: draining; once more ends at once", name)
         self.task.cancel(name)
+        # In a thread: whatever hangs may be the loop.
+        self.late = threading.Timer(self.within_s, self._end_late)
+        self.late.daemon = True
+        self.late.start()
+
+    def done(self) -> None:
+        """The server has ended in time."""
+        if self.late is not None:
+            self.late.cancel()
+
+    def _end_late(self) -> None:
+        logger.critical("the server did not end within %g s: ending now", self.within_s)
+        logging.shutdown()
+        os._exit(_FAILURE)
 
 
 def serve(
@@ -121,7 +146,7 @@ def serve(
             ),
             name="server",
         )
-        stop = _Stop(task)
+        stop = _Stop(task, loaded.config.server.drain_timeout_s + _CLOSING_S)
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, stop, number)
@@ -130,6 +155,8 @@ def serve(
         except asyncio.CancelledError:
             if not stop.asked:
                 raise
+        finally:
+            stop.done()
 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

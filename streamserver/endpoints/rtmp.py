@@ -225,6 +225,19 @@ class RtmpConnection(asyncio.Protocol):
         self._unpublish(reason)
         self._unwatch(reason)
 
+    def ask_to_reconnect(self, reason: str) -> str | None:
+        """Asks a publisher to come again, to us or to whoever has our place by then.
+
+        Answers the id of its session; None where nobody publishes or that is not understood.
+        """
+        publication = self._publication
+        if self._closing or publication is None:
+            return None
+        if not self.session.request_reconnect(description=reason):
+            return None
+        self._flush()
+        return publication.session.id
+
     def abort(self) -> None:
         """Cuts the connection."""
         if self._transport is not None:
@@ -538,6 +551,11 @@ class RtmpEndpoint:
         """Applies the deadlines of all connections."""
         for connection in list(self._connections):
             connection.tick(now_ns)
+
+    def ask_to_reconnect(self, reason: str) -> set[str]:
+        """Asks every publisher that understands it to come again; answers their sessions."""
+        asked = {connection.ask_to_reconnect(reason) for connection in self._connections}
+        return {session_id for session_id in asked if session_id is not None}
 
     def stop_accepting(self) -> None:
         """Closes the port; connections stay."""

@@ -5,7 +5,7 @@ one, nothing here waits.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -248,11 +248,13 @@ class Registry:
             if now_ns >= deadline and key not in self._leases:
                 self._end(self._streams[key], "the publisher did not return")
 
-    def close(self, reason: str) -> None:
-        """Ends every broadcast, at shutdown."""
+    def close(self, reason: str, *, spare: Container[str] = ()) -> None:
+        """Ends every broadcast, at shutdown; but those that the sessions ``spare`` publish."""
         self.draining = True
         for key in list(self._streams):
-            self.stop(key, reason)
+            lease = self._leases.get(key)
+            if lease is None or lease.publisher.id not in spare:
+                self.stop(key, reason)
 
     def _new_stream(self, key: StreamKey) -> Stream:
         bounds = self._settings.bounds

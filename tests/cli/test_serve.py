@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import types
 
 import pytest
@@ -144,6 +145,31 @@ def test_the_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     run_program(server=FakeServer(body))
     assert codes == [128 + signal.SIGTERM]
+
+
+def test_a_server_that_does_not_end_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def exit_now(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    monkeypatch.setattr(os, "_exit", exit_now)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.setattr(module, "_CLOSING_S", -10)
+
+    async def body() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            # The loop stands still: only a thread can still act.
+            ended.wait()
+
+    ran = run_program(server=FakeServer(body))
+    assert codes == [1]
+    assert "did not end within 0 s" in ran.out
 
 
 def test_a_server_that_cancels_itself_is_a_failure() -> None:

@@ -31,6 +31,8 @@ class RtmpClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.seen = b""
+        self.caps_ex: int | None = None
+        """What to announce of enhanced RTMP; None: nothing."""
 
     @classmethod
     async def connect(
@@ -60,6 +62,8 @@ class RtmpClient:
         pairs = b"".join(
             struct.pack(">H", len(k)) + k.encode() + string(v) for k, v in fields.items()
         )
+        if self.caps_ex is not None:
+            pairs += struct.pack(">H", 6) + b"capsEx" + number(self.caps_ex)
         connect = string("connect") + number(1) + b"\x03" + pairs + b"\0\0\x09"
         self.writer.write(message(3, 20, 0, 0, connect))
         self.writer.write(message(3, 20, 0, 0, string("createStream") + number(2) + b"\x05"))
