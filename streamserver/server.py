@@ -483,11 +483,18 @@ class Server:
                 )
             ),
             api_mount(api),
-            pages_mount(Pages()),
+            pages_mount(Pages(https=self._https(tls))),
         )
         await self._open_listener("http", http.port, None, mounts)
         if tls is not None:
             await self._open_listener("https", http.https_port, tls, mounts)
+
+    def _https(self, tls: SSLContext | None) -> str:
+        """Where browsers reach the pages over HTTPS; empty: nowhere."""
+        http = self.config.http
+        if http.public_url.startswith("https:"):
+            return http.public_url
+        return "" if tls is None else f":{http.https_port}"
 
     async def _open_listener(
         self, name: str, port: int, tls: SSLContext | None, mounts: tuple[Mount, ...]

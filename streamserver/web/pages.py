@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -55,6 +56,9 @@ class PageKind(StrEnum):
     PLAY = "play"
     """``/play/{app}/{name}``."""
 
+    PUBLISH = "publish"
+    """``/publish/{app}/{name}``."""
+
     EMBED = "embed"
     """``/embed/{app}/{name}``, the only one that other sites may frame."""
 
@@ -65,12 +69,8 @@ class PageKind(StrEnum):
 DOCS_PATH: Final = "api/v1/docs"
 """Where the description of the API is, below the server's root."""
 
-_ROOTS: Final = {
-    PageKind.DASHBOARD: "./",
-    PageKind.PLAY: "../../",
-    PageKind.EMBED: "../../",
-    PageKind.DOCS: "../../",
-}
+_OF_STREAMS: Final = (PageKind.PLAY, PageKind.PUBLISH, PageKind.EMBED)
+"""The pages of one stream, two directories below the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,10 @@ class Pages:
     so that any path prefix in front works without being known.
     """
 
-    def __init__(self, *, embed_ancestors: str = "*") -> None:
+    def __init__(self, *, embed_ancestors: str = "*", https: str = "") -> None:
         """``embed_ancestors`` is the CSP source list of sites that may frame the embedded player.
+        ``https`` is where browsers reach the same pages over HTTPS, which they want for cameras: a
+        URL, or ``:8443`` on the host at which the page was asked for; empty: nowhere.
 
         Reads every file of the package's ``static`` and ``vendor`` folders.
         """
@@ -124,7 +126,11 @@ class Pages:
         # Likewise, for pages of other sites: a script needs no permission to be loaded there.
         self._assets[_STABLE_HLS_JS] = _asset(HLS_JS, sources[HLS_JS], _REVALIDATE, {})
         self._pages = {
-            kind: self._render(kind, _put_together(text, parts), embed_ancestors)
+            kind: self._render(
+                kind,
+                _put_together(text, parts).replace("{{https}}", escape(https)),
+                embed_ancestors,
+            )
             for kind, text in pages.items()
         }
 
@@ -146,7 +152,7 @@ class Pages:
             return self._pages[PageKind.DOCS]
         if head == "assets":
             return self.asset(rest)
-        if head in (PageKind.PLAY, PageKind.EMBED):
+        if head in _OF_STREAMS:
             # The pages refer to everything two directories up: no other depth would work.
             return self._pages[PageKind(head)] if _names_stream(rest) else None
         return self.asset(path) if path == _FAVICON else None
@@ -156,7 +162,7 @@ class Pages:
         return iter(self._assets)
 
     def _render(self, kind: PageKind, text: str, embed_ancestors: str) -> Asset:
-        assets = f"{_ROOTS[kind]}assets/{self.version}"
+        assets = f"{'./' if kind is PageKind.DASHBOARD else '../../'}assets/{self.version}"
         text = text.replace("{{assets}}", assets).replace("{{hls}}", HLS_JS)
         ancestors = embed_ancestors if kind is PageKind.EMBED else "'self'"
         headers = {

@@ -86,8 +86,8 @@ class Minute:
 
 
 def watch(demo: RunningServer, watcher: Watcher) -> Minute:
-    """Watches from a fresh load of the page."""
-    watcher.open(f"{demo.base_url}/play/live/demo")
+    """Watches over HLS, from a fresh load of the page."""
+    watcher.open(f"{demo.base_url}/play/live/demo?via=hls")
     watcher.wait_playing()
     time.sleep(5)
     before = demo.metrics()
@@ -111,7 +111,7 @@ def watch(demo: RunningServer, watcher: Watcher) -> Minute:
     )
 
 
-def test_the_demonstration_plays_live_for_a_minute_without_a_stall(
+def test_the_demonstration_plays_over_hls_for_a_minute_without_a_stall(
     demo: RunningServer, page: Any
 ) -> None:
     watcher = Watcher(page)
@@ -168,15 +168,16 @@ def test_a_viewer_is_counted_while_the_page_is_open_and_not_after(
     wait_until(lambda: demo.viewers("live/demo"), lambda n: n <= before, 15, "the viewer leaves")
 
 
+@pytest.mark.parametrize("via", ["webrtc", "hls"])
 def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
-    tmp_path: Path, page: Any
+    tmp_path: Path, page: Any, via: str
 ) -> None:
     require("ffmpeg")
     settings = ("server.reconnect_window_s=6",)
     with RunningServer(tmp_path / "server", settings=settings) as server:
         url = server.rtmp_url("live/camera")
         watcher = Watcher(page)
-        watcher.open(f"{server.base_url}/play/live/camera")
+        watcher.open(f"{server.base_url}/play/live/camera?via={via}")
         watcher.wait_state("waiting", "connecting")
         with FfmpegPublisher(url, tmp_path, colour="red") as publisher:
             watcher.wait_playing(30)
@@ -225,25 +226,30 @@ def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
             assert "red" not in colours[seen:], "the old broadcast came back"
             assert colours[-1] == "blue"
             assert float(watcher.data()["latency"]) < 3
+            assert watcher.data()["via"] == via
         assert not [text for text in watcher.messages if text.startswith("error")]
 
 
+@pytest.mark.parametrize("via", ["webrtc", "hls"])
 @pytest.mark.parametrize(
     ("video", "audio"), [(True, False), (False, True)], ids=["video-only", "audio-only"]
 )
-def test_a_stream_of_one_kind_plays(tmp_path: Path, page: Any, video: bool, audio: bool) -> None:
+def test_a_stream_of_one_kind_plays(
+    tmp_path: Path, page: Any, video: bool, audio: bool, via: str
+) -> None:
     require("ffmpeg")
     with RunningServer(tmp_path / "server") as server:
         url = server.rtmp_url("live/one")
         with FfmpegPublisher(url, tmp_path, colour=None, video=video, audio=audio):
             server.wait_live("live/one")
             watcher = Watcher(page)
-            watcher.open(f"{server.base_url}/play/live/one")
+            watcher.open(f"{server.base_url}/play/live/one?via={via}")
             watcher.wait_playing(30)
             began = watcher.position()
             time.sleep(8)
             data = watcher.data()
             assert data["state"] == "playing"
+            assert data["via"] == via
             assert data["stalls"] == "0"
             assert watcher.position() - began > 7
             assert float(data["latency"]) < 2.5

@@ -178,6 +178,9 @@ async def test_the_play_page_waits_for_its_stream_and_asks_again(browser, site):
         asked = [url for url in watched.requests if url.endswith(".m3u8")]
         assert len(asked) >= 2
         assert set(asked) == {f"{site.url}hls/live/demo/index.m3u8"}
+        # This site has no WebRTC, and is asked for it once.
+        assert watched.requests.count(f"{site.url}whep/live/demo") == 1
+        assert "This server has no WebRTC." in await watched.page.inner_text("#via-note")
         assert watched.faults == []
 
 

@@ -15,12 +15,14 @@ PAGES = Pages()
 PATHS = {
     PageKind.DASHBOARD: "",
     PageKind.PLAY: "play/live/demo",
+    PageKind.PUBLISH: "publish/live/demo",
     PageKind.EMBED: "embed/live/demo",
     PageKind.DOCS: "api/v1/docs",
 }
 SCRIPTS = {
     PageKind.DASHBOARD: ["dashboard.js", "publish-recipes.js"],
     PageKind.PLAY: ["play.js", "stage.js", "destinations.js"],
+    PageKind.PUBLISH: ["publish.js"],
     PageKind.EMBED: ["embed.js", "stage.js"],
     PageKind.DOCS: ["docs.js"],
 }
@@ -95,6 +97,13 @@ def test_who_may_frame_the_embedded_player_is_a_setting():
     assert "club" not in pages.page(PageKind.PLAY).headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("told", ["", ":8443", "https://media.example/x", '"><script>'])
+def test_the_page_that_publishes_knows_where_https_is(told):
+    page = Document(Pages(https=told).page(PageKind.PUBLISH).body.decode())
+    assert ("data-https", told) in page.attributes
+    assert page.inline == []
+
+
 @pytest.mark.parametrize("kind", PageKind)
 def test_pages_have_no_inline_script_style_or_handler(kind):
     page = document(kind)
@@ -150,7 +159,7 @@ def test_every_field_of_a_card_is_in_its_template():
 def test_our_files_name_no_other_host_and_no_root(folder):
     for name, text in own_sources(folder).items():
         assert not re.search(r"https?:|[\"'(]//", text), name
-        assert not re.search(r"[\"'`(]/(api|hls|play|embed|assets)\b", text), name
+        assert not re.search(r"[\"'`(]/(api|hls|whip|whep|play|publish|embed|assets)\b", text), name
 
 
 def test_text_reaches_the_document_only_as_text():

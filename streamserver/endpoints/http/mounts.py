@@ -46,7 +46,7 @@ def api_mount(api: Api) -> Mount:
 
 
 def pages_mount(pages: Pages) -> Mount:
-    """The dashboard, the players and what they load."""
+    """The dashboard, the players, the page that publishes, and what they load."""
 
     def add_page(app: web.Application, path: str, kind: PageKind) -> None:
         async def page(request: web.Request) -> web.StreamResponse:
@@ -64,7 +64,7 @@ def pages_mount(pages: Pages) -> Mount:
         add_page(app, "/", PageKind.DASHBOARD)
         # A whole path comes before the pattern of paths that the API does not know.
         add_page(app, f"/{DOCS_PATH}", PageKind.DOCS)
-        for kind in (PageKind.PLAY, PageKind.EMBED):
+        for kind in (PageKind.PLAY, PageKind.PUBLISH, PageKind.EMBED):
             # The page's script reads the name; one that is no name gets the page that says so.
             add_page(app, f"/{kind.value}/{{app}}/{{name}}", kind)
         app.router.add_get("/assets/{path:.+}", asset, allow_head=False)

@@ -1,4 +1,5 @@
-// The embedded player: the stage alone. `?autoplay=1&muted=1` as video sites have it.
+// The embedded player: the stage alone. `?autoplay=1&muted=1` as video sites have it,
+// and `via=hls` or `via=webrtc`.
 
 import { byId, setText } from "./dom.js";
 import { Stage } from "./stage.js";
@@ -10,4 +11,4 @@ const on = (name) => ["1", "true", ""].includes(wish.get(name) ?? "0");
 
 setText(byId("name"), `${stream.app}/${stream.name}`);
 document.title = `${stream.app}/${stream.name}`;
-new Stage(stream.hls, { autoplay: on("autoplay"), muted: on("muted") });
+new Stage(stream, { autoplay: on("autoplay"), muted: on("muted"), via: wish.get("via") });

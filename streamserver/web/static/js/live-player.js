@@ -1,4 +1,4 @@
-// Keeps one live stream playing: loads it, follows the live edge, and comes back after every
+// Keeps one live stream playing over HLS: loads it, follows the live edge, and comes back after every
 // interruption by itself. Knows the video element, but no other part of the page.
 //
 // States: connecting (first try), waiting (no stream, or it ended; trying again), buffering,
@@ -73,12 +73,15 @@ export class LivePlayer extends EventTarget {
   #progressAt = 0;
   #newerSince = 0;
   #window = [];
+  #ticker = 0;
+  #ended = new AbortController();
 
   constructor(video, source) {
     super();
     this.#video = video;
     this.#source = source;
-    const on = (name, handler) => video.addEventListener(name, handler);
+    const { signal } = this.#ended;
+    const on = (name, handler) => video.addEventListener(name, handler, { signal });
     on("playing", () => this.#playing());
     on("waiting", () => {
       // A jump of ours makes the element wait, too.
@@ -87,16 +90,26 @@ export class LivePlayer extends EventTarget {
     on("pause", () => this.#paused());
     on("play", () => this.#resumed());
     on("ended", () => this.#again("waiting", "The stream has ended"));
-    window.addEventListener("online", () => this.#hurry());
+    window.addEventListener("online", () => this.#hurry(), { signal });
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.#hurry();
-    });
+    }, { signal });
   }
 
   /** Begins; from now on the player looks after itself. */
   start() {
-    setInterval(() => this.#tick(), TICK_MS);
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#load();
+  }
+
+  /** Lets go of the video element, for good. */
+  stop() {
+    this.#ended.abort();
+    clearInterval(this.#ticker);
+    clearTimeout(this.#retryTimer);
+    this.#unload();
+    this.#video.playbackRate = 1;
+    this.#video.removeAttribute("src");
   }
 
   /** Seconds from the server's clock to the picture shown, or null while unknown. */
@@ -114,6 +127,11 @@ export class LivePlayer extends EventTarget {
       }
     }
     return 0;
+  }
+
+  /** What this number says, for people. */
+  get latencyMeaning() {
+    return "From the server's clock to your screen, by this device's clock";
   }
 
   /** What is played: `{width, height, frameRate, videoCodec, audioCodec, bitRate}`. */
@@ -187,7 +205,7 @@ export class LivePlayer extends EventTarget {
     this.#video.addEventListener("error", () => {
       this.errors += 1;
       this.#again("waiting", "Waiting for the stream");
-    }, { once: true });
+    }, { once: true, signal: this.#ended.signal });
     this.#video.src = this.#source;
     this.play();
   }

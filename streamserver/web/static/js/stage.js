@@ -1,7 +1,7 @@
 // The player's surface: veil, buttons, keys. Shared by the play page and the embedded one.
 
 import { byId, setText, show } from "./dom.js";
-import { LivePlayer } from "./live-player.js";
+import { Player } from "./player.js";
 
 const IDLE_MS = 2500;
 const WORDS = {
@@ -12,12 +12,12 @@ const WORDS = {
 };
 
 export class Stage {
-  /** `autoplay` false waits for a click before anything is loaded. */
-  constructor(source, { autoplay = true, muted = true } = {}) {
+  /** `autoplay` false waits for a click before anything is loaded; `via` is "webrtc" or "hls". */
+  constructor(stream, { autoplay = true, muted = true, via = null } = {}) {
     this.root = byId("stage");
     this.video = byId("video");
     this.video.muted = muted;
-    this.player = new LivePlayer(this.video, source);
+    this.player = new Player(this.video, stream, { via });
     this.player.addEventListener("state", () => this.#render());
     this.player.addEventListener("tick", () => this.#publish());
     this.video.addEventListener("volumechange", () => this.#render());
@@ -46,6 +46,7 @@ export class Stage {
     const shown = document.documentElement.dataset;
     this.root.dataset.state = state;
     shown.state = state;
+    shown.via = this.player.via;
     const [word, detail] = WORDS[state] ?? ["", ""];
     setText(byId("status"), (state !== "connecting" && reason) || word);
     setText(byId("status-detail"), detail);
