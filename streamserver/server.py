@@ -29,6 +29,7 @@ from streamserver.api.app import Api, ApiSettings
 from streamserver.api.authorizer import ChainAuthorizer
 from streamserver.api.event_streams import EventStreams
 from streamserver.api.handlers import Services
+from streamserver.api.idempotency import Idempotency
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, Decider, is_loopback_request
 from streamserver.clock import Clock, SystemClock
@@ -374,7 +375,15 @@ class Server:
         records = Records(self._storage)
         await records.load()
         api = self._make_api(
-            hub, self._hls, live, self.access, self._destinations, credentials, events, records
+            hub,
+            self._hls,
+            live,
+            self.access,
+            self._destinations,
+            credentials,
+            events,
+            records,
+            self._storage,
         )
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
@@ -607,6 +616,7 @@ class Server:
         credentials: CredentialControl,
         events: Eventing,
         records: Records,
+        storage: Storage,
     ) -> Api:
         control = Control(
             registry=hub.registry,
@@ -654,6 +664,7 @@ class Server:
         )
         services = Services(
             control=control,
+            idempotency=Idempotency(storage, self.clock.wall_ns),
             registering=Registering(control, records, credentials, apps=self.config.server.apps),
             credentials=credentials,
             scrape=metrics.scrape,

@@ -26,6 +26,7 @@ from streamserver.api.calls import (
     queried_stream,
 )
 from streamserver.api.handlers import Services
+from streamserver.api.idempotency import REPLAYED_HEADER, key_of
 from streamserver.api.problems import MethodNotAllowedError, problem_response
 from streamserver.api.route import Route
 from streamserver.api.routes import ROUTES
@@ -109,10 +110,26 @@ class Api:
         elif route.is_write:
             await check_no_body(request, self._settings.body_timeout_s)
         call = Call(query=query, id=request.match_info.get("id", ""), key=key, body=body)
+        replay_key = key_of(request) if route.replays else None
+        if replay_key is not None:
+            return await self._replayable(route, request, call, replay_key)
         answer = await route.handler(self._services, call)
         if isinstance(answer, Streamed):
             return await answer.serve(request)
         return _render(route, answer)
+
+    async def _replayable(
+        self, route: Route[Any], request: web.Request, call: Call[Any], key: str
+    ) -> web.Response:
+        async def make() -> bytes:
+            return msgspec.json.encode(await route.handler(self._services, call))
+
+        asked = msgspec.json.encode(call.body)
+        body, again = await self._services.idempotency.answer(request, key, asked, make)
+        response = _render(route, body)
+        if again:
+            response.headers[REPLAYED_HEADER] = "true"
+        return response
 
     async def _authorize(
         self, route: Route[Any], request: web.Request, key: StreamKey | None

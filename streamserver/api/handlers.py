@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta
 
 from streamserver.api.calls import Call, EventsQuery, NoQuery, PageQuery, StreamsQuery
 from streamserver.api.event_streams import EventStreams
+from streamserver.api.idempotency import Idempotency
 from streamserver.api.problems import UnhealthyError
 from streamserver.api.streamed import Streamed
 from streamserver.clock import Clock
@@ -66,6 +67,9 @@ class Services:
 
     control: Control
     """The operations."""
+
+    idempotency: Idempotency
+    """Gives answers again."""
 
     registering: Registering
     """Those on registered streams."""

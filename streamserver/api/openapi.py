@@ -9,6 +9,7 @@ import msgspec
 from streamserver import __version__
 from streamserver.api.access import Access
 from streamserver.api.examples import EXAMPLES
+from streamserver.api.idempotency import KEY_HEADER, KEY_PATTERN
 from streamserver.api.problems import PROBLEM_TYPE, Problem
 from streamserver.api.route import Route
 from streamserver.api.routes import ROUTES
@@ -112,7 +113,11 @@ def _operation(route: Route[Any]) -> Json:
         "security": _SECURITY[route.access],
         "responses": _responses(route),
     }
-    if parameters := [*_path_parameters(route), *_query_parameters(route)]:
+    if parameters := [
+        *_path_parameters(route),
+        *_query_parameters(route),
+        *_header_parameters(route),
+    ]:
         operation["parameters"] = parameters
     if route.body is not None:
         content = {"schema": _reference(route.body), "example": _example(route.body)}
@@ -138,6 +143,21 @@ def _query_parameters(route: Route[Any]) -> list[Json]:
             parameter["description"] = text
         parameters.append({**parameter, "schema": described})
     return parameters
+
+
+def _header_parameters(route: Route[Any]) -> list[Json]:
+    if not route.replays:
+        return []
+    return [
+        {
+            "name": KEY_HEADER,
+            "in": "header",
+            "required": False,
+            "description": "Of the client's choice. The same request with the same key within 24 "
+            "hours gets the first answer, with Idempotent-Replayed: true, and makes nothing.",
+            "schema": {"type": "string", "pattern": KEY_PATTERN},
+        }
+    ]
 
 
 def _responses(route: Route[Any]) -> Json:

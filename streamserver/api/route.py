@@ -66,6 +66,11 @@ class Route(Generic[Q]):
     """Whether a query that names exactly one stream asks for the right to that stream only."""
 
     @property
+    def replays(self) -> bool:
+        """Whether it takes a key with which its answer is given again; see `idempotency`."""
+        return self.method == "POST" and self.response is not None
+
+    @property
     def is_write(self) -> bool:
         """Whether something changes."""
         return self.method not in ("GET", "HEAD")
@@ -95,4 +100,6 @@ class Route(Generic[Q]):
         if self.is_write:
             # 503: the storage cannot keep it.
             statuses |= {403, 408, 413, 415, 503}
+        if self.replays:
+            statuses |= {400, 409, 422}
         return sorted(statuses)

@@ -1,8 +1,10 @@
 """What outlives the process."""
 
 from streamserver.storage.base import (
+    Answers,
     Storage,
     StorageError,
+    StoredAnswer,
     StoredDelivery,
     StoredStream,
     StreamKeys,
@@ -14,10 +16,12 @@ from streamserver.storage.memory import MemoryStorage
 from streamserver.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "Answers",
     "MemoryStorage",
     "SqliteStorage",
     "Storage",
     "StorageError",
+    "StoredAnswer",
     "StoredDelivery",
     "StoredStream",
     "StreamKeys",

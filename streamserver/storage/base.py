@@ -8,8 +8,10 @@ from streamserver.errors import UnavailableError
 from streamserver.names import StreamKey
 
 __all__ = [
+    "Answers",
     "Storage",
     "StorageError",
+    "StoredAnswer",
     "StoredDelivery",
     "StoredStream",
     "StreamKeys",
@@ -144,7 +146,34 @@ class Deliveries(Protocol):
         """Forgets all of one webhook."""
 
 
-class Storage(StreamKeys, StreamRecords, TokenRevocations, Deliveries, Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What a request was answered, kept so that it can be answered again."""
+
+    id: str
+    """Names the request and its caller."""
+
+    fingerprint: str
+    """Of what was asked for."""
+
+    body: bytes = field(repr=False)
+    """The answer, encrypted by its owner."""
+
+    expires_s: int
+    """Unix time until which it is kept."""
+
+
+class Answers(Protocol):
+    """Answers that may be asked for again. May raise `StorageError`."""
+
+    async def find_answer(self, ident: str, now_s: int) -> StoredAnswer | None:
+        """The answer of an id, unless it has expired."""
+
+    async def keep_answer(self, answer: StoredAnswer, *, now_s: int, keep: int) -> None:
+        """Keeps one; what has expired, and more than the newest ``keep``, is forgotten."""
+
+
+class Storage(StreamKeys, StreamRecords, TokenRevocations, Deliveries, Answers, Protocol):
     """A small, durable memory: hashes of secrets, and settings as JSON values.
 
     Every call may raise `StorageError`; none blocks the loop.

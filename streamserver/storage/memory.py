@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from streamserver.names import StreamKey
-from streamserver.storage.base import StoredDelivery, StoredStream
+from streamserver.storage.base import StoredAnswer, StoredDelivery, StoredStream
 
 __all__ = ["MemoryStorage"]
 
@@ -23,6 +23,7 @@ class MemoryStorage:
         self._signing_secret = secrets.token_bytes(32)
         self._stream_keys: dict[StreamKey, str] = {}
         self._streams: dict[StreamKey, StoredStream] = {}
+        self._answers: dict[str, StoredAnswer] = {}
         self._revoked: dict[str, int] = {}
         self._deliveries: dict[tuple[str, str], StoredDelivery] = {}
 
@@ -117,6 +118,17 @@ class MemoryStorage:
         """See `Deliveries`."""
         for key in [key for key in self._deliveries if key[0] == webhook]:
             del self._deliveries[key]
+
+    async def find_answer(self, ident: str, now_s: int) -> StoredAnswer | None:
+        """See `Answers`."""
+        found = self._answers.get(ident)
+        return None if found is None or found.expires_s <= now_s else found
+
+    async def keep_answer(self, answer: StoredAnswer, *, now_s: int, keep: int) -> None:
+        """See `Answers`."""
+        self._answers[answer.id] = answer
+        alive = [one for one in self._answers.values() if one.expires_s > now_s]
+        self._answers = {one.id: one for one in alive[max(0, len(alive) - keep) :]}
 
     async def close(self) -> None:
         """See `Storage`."""

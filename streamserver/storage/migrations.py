@@ -108,6 +108,22 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        5,
+        "answers that may be asked for again",
+        (
+            """
+            CREATE TABLE answer (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                fingerprint TEXT NOT NULL,
+                body BLOB NOT NULL,
+                expires_s INTEGER NOT NULL
+            ) STRICT
+            """,
+            "CREATE INDEX answer_expires_s ON answer (expires_s)",
+        ),
+    ),
 )
 
 

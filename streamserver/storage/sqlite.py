@@ -14,7 +14,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from streamserver.names import StreamKey
-from streamserver.storage.base import StorageError, StoredDelivery, StoredStream
+from streamserver.storage.answers import find_answer, keep_answer
+from streamserver.storage.base import (
+    StorageError,
+    StoredAnswer,
+    StoredDelivery,
+    StoredStream,
+)
 from streamserver.storage.deliveries import (
     forget_deliveries,
     read_deliveries,
@@ -190,6 +196,14 @@ class SqliteStorage:
     async def forget_deliveries(self, webhook: str) -> None:
         """See `Deliveries`."""
         await self._run(lambda db: forget_deliveries(db, webhook))
+
+    async def find_answer(self, ident: str, now_s: int) -> StoredAnswer | None:
+        """See `Answers`."""
+        return await self._run(lambda db: find_answer(db, ident, now_s))
+
+    async def keep_answer(self, answer: StoredAnswer, *, now_s: int, keep: int) -> None:
+        """See `Answers`."""
+        await self._run(lambda db: keep_answer(db, answer, now_s=now_s, keep=keep))
 
     async def close(self) -> None:
         """See `Storage`."""

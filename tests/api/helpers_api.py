@@ -19,6 +19,7 @@ from streamserver.api import (
     Services,
 )
 from streamserver.api.event_streams import EventStreams
+from streamserver.api.idempotency import Idempotency
 from streamserver.api.openapi import render
 from streamserver.auth import (
     Access,
@@ -107,6 +108,7 @@ class ApiWorld(World):
         self.authorizer = FakeAuthorizer()
         self.storage = MemoryStorage()
         self.records._storage = self.storage
+        self.idempotency = Idempotency(self.storage, self.clock.wall_ns)
         self.access = unguarded_access(self.storage, self.clock)
         self.ends = SessionEnds(self.sessions, self.clock)
         self.events = EventLog(boot=1, wall_ns=self.clock.wall_ns, schedule=soon)
@@ -148,6 +150,7 @@ class ApiWorld(World):
         """The API, as the composition root makes it."""
         credentials = CredentialControl(self.access, self.storage, self.ends, self.clock)
         services = Services(
+            idempotency=self.idempotency,
             registering=Registering(self.control, self.records, credentials),
             events=self.event_streams,
             webhooks=WebhookControl(self.webhooks),
