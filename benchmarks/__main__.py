@@ -6,7 +6,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import clip, destinations, fanout, hls, http_objects, ingest, whep, whip
+from benchmarks import (
+    clip,
+    destinations,
+    fanout,
+    hls,
+    http_objects,
+    ingest,
+    join,
+    latency,
+    memory,
+    startup,
+    whep,
+    whip,
+)
 from benchmarks.results import Row, as_json, as_table
 
 _CASES: dict[str, Callable[[int, float], list[Row]]] = {
@@ -17,6 +30,10 @@ _CASES: dict[str, Callable[[int, float], list[Row]]] = {
     "http": http_objects.run,
     "whep": whep.run,
     "whip": whip.run,
+    "join": join.run,
+    "latency": latency.run,
+    "memory": memory.run,
+    "startup": startup.run,
 }
 
 

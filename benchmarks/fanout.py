@@ -1,4 +1,4 @@
-"""RTMP and FLV viewers: one viewer-second against a bare loop, nginx-rtmp and node-media-server.
+"""RTMP and FLV viewers: one viewer-second against a bare loop and the peers that are here.
 
 The bare loop writes the same bytes, joined for as long as ours, to bare sockets and does nothing
 else. What the stream costs without viewers is measured just before them and taken off.
@@ -11,52 +11,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import node_media_server as nms
-from benchmarks.load import UselessRunError, measure_idle, measure_players, publishers
+from benchmarks.everybody import STREAM, Everybody, everybody
+from benchmarks.load import UselessRunError, measure_idle, measure_players
 from benchmarks.results import Row
-from benchmarks.servers import (
-    Running,
-    fetch,
-    nginx,
-    node_media_server,
-    streamserver,
-    why_no_nginx_rtmp,
-)
+from benchmarks.servers import Running, fetch
 
 __all__ = ["run"]
 
 _COUNTS = (50, 200, 1000)
 _BARE_BUDGET = 1.5
-_NGINX_BUDGET = 0.35
-_STREAM = "live/bench0"
 _TURNS = re.compile(r'^streamserver_slicer_turn_seconds_bucket{le="([^"]+)"} (\d+)', re.MULTILINE)
 _UNIT = "CPU ms per viewer-second"
+_SETTLE_S = 3
+_IDLE_S = 3.0
 
 
 def run(rounds: int, seconds: float) -> list[Row]:
     """Each number of viewers in every round, on each server in turn."""
     rows: list[Row] = []
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
-        ours = stack.enter_context(streamserver(root / "ours"))
-        peers = {
-            "nginx-rtmp": _Peer(why_no_nginx_rtmp(), _NGINX_BUDGET),
-            "node-media-server": _Peer(nms.why_missing(), None),
-        }
-        if not peers["nginx-rtmp"].missing:
-            peers["nginx-rtmp"].server = stack.enter_context(nginx(root / "nginx", rtmp=True))
-        if not peers["node-media-server"].missing:
-            peers["node-media-server"].server = stack.enter_context(node_media_server(root / "nms"))
-        for count in _COUNTS:
-            load = _Load(count, peers)
-            with _bare(root, _join_ms(count)) as bare:
-                for _ in range(rounds):
-                    load.round(ours, bare, seconds)
-            rows += load.rows
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        root = Path(directory)
+        with everybody(root) as them:
+            time.sleep(_SETTLE_S)
+            for count in _COUNTS:
+                load = _Load(count, them)
+                with _bare(root, _join_ms(count)) as bare:
+                    for _ in range(rounds):
+                        load.round(bare, seconds)
+                rows += load.rows
     return rows
 
 
@@ -65,92 +49,97 @@ def _join_ms(count: int) -> int:
     return max(1, min(100, count - 8))
 
 
-@dataclass(slots=True)
-class _Peer:
-    """Another server."""
-
-    missing: str
-    """Why it cannot be compared with; empty when it can."""
-
-    budget: float | None
-    """The largest ratio of ours to its figure that the design allows."""
-
-    server: Running | None = field(default=None)
-    """Where it runs."""
-
-
 class _Load:
     """One number of viewers, on everybody."""
 
-    def __init__(self, count: int, peers: dict[str, _Peer]) -> None:
-        name = f"{count} RTMP viewers"
+    def __init__(self, count: int, them: Everybody) -> None:
         self._count = count
-        self._rtmp = Row("fanout", name, _UNIT, "a bare loop", _BARE_BUDGET)
-        self._flv = Row("fanout", f"{count} FLV viewers", _UNIT, "a bare loop", _BARE_BUDGET)
-        self._others = {
-            peer: Row("fanout", name, _UNIT, peer, it.budget, missing=it.missing)
-            for peer, it in peers.items()
+        self._them = them
+        self._bare = {form: self._row(form, "a bare loop", _BARE_BUDGET) for form in _FORMS}
+        self._peers = {
+            form: [
+                self._row(form, name, peer.budgets.get(form), them.missing.get(name, ""))
+                for name, peer in them.that_play(form).items()
+            ]
+            for form in _FORMS
         }
-        self._peers = peers
+
+    def _row(self, form: str, reference: str, budget: float | None, missing: str = "") -> Row:
+        load = f"{self._count} {form.upper()} viewers"
+        return Row("fanout", load, _UNIT, reference, budget, missing=missing, viewers=self._count)
 
     @property
     def rows(self) -> list[Row]:
         """What was found."""
-        return [self._rtmp, self._flv, *self._others.values()]
+        return [row for form in _FORMS for row in (self._bare[form], *self._peers[form])]
 
-    def round(self, ours: Running, bare: Running, seconds: float) -> None:
+    def round(self, bare: Running, seconds: float) -> None:
         """Everybody once. A server whose figures mean nothing spoils only its own row."""
         count = self._count
-        rtmp_ms = _viewers(self._rtmp, ours, "rtmp", ours.rtmp_port, count, seconds)
-        flv_ms = _viewers(self._flv, ours, "flv", ours.http_port, count, seconds)
-        bare_ms = _viewers(None, bare, "bare", bare.rtmp_port, count, seconds, self._rtmp)
-        for row, ms in ((self._rtmp, rtmp_ms), (self._flv, flv_ms)):
-            if ms is not None and bare_ms is not None:
-                row.ours.append(ms)
-                row.theirs.append(bare_ms)
-        for name, row in self._others.items():
-            server = self._peers[name].server
-            if server is None or rtmp_ms is None:
+        bare_ms = _viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
+        for form, own in self._bare.items():
+            ours = _viewers(
+                self._them.ours,
+                form,
+                STREAM,
+                count,
+                seconds,
+                [own, *self._peers[form]],
+                ours=True,
+            )
+            if ours is None:
                 continue
-            ms = _viewers(None, server, "rtmp", server.rtmp_port, count, seconds, row)
-            if ms is not None:
-                row.ours.append(rtmp_ms)
-                row.theirs.append(ms)
+            if bare_ms is not None:
+                own.ours.append(ours)
+                own.theirs.append(bare_ms)
+            for row in self._peers[form]:
+                server = self._them.peers.get(row.reference)
+                theirs = (
+                    None if server is None
+                    else _viewers(server, form, STREAM, count, seconds, [row])
+                )  # fmt: skip
+                if theirs is not None:
+                    row.ours.append(ours)
+                    row.theirs.append(theirs)
+
+
+_FORMS = ("rtmp", "flv")
 
 
 def _viewers(
-    row: Row | None,
     server: Running,
     form: str,
-    port: int,
+    stream: str,
     count: int,
     seconds: float,
-    blamed: Row | None = None,
+    rows: list[Row],
+    *,
+    ours: bool = False,
 ) -> float | None:
-    """CPU ms per viewer-second on one server; None when the figure means nothing, and a row says
-    why."""
+    """CPU ms per viewer-second on one server; None when the figure means nothing, and the rows
+    say why."""
+    port = server.rtmp_port
+    if form == "flv":
+        port = server.http_port
+        stream = server.where("flv", stream).removeprefix(server.url(""))
+    alone = measure_idle(server, min(_IDLE_S, seconds))
+    before = _turns(server) if ours else {}
     try:
-        with ExitStack() as stack:
-            if form != "bare":
-                stack.enter_context(publishers(server, "live", 1, 4096, 600))
-                time.sleep(3)
-            alone = measure_idle(server, seconds)
-            before = _turns(server) if row is not None else {}
-            run = measure_players(server, form, port, _STREAM, count, seconds)
+        run = measure_players(server, form, port, stream, count, seconds)
     except UselessRunError as error:
-        told = row or blamed
-        if told is not None:
-            told.missing = f"a round was useless: {error}"
+        for row in rows:
+            row.missing = f"a round was useless: {error}"
         return None
-    if row is not None:
-        row.notes = {
-            "rss_kb": run.rss_kb,
-            "rss_kb_without_viewers": alone.rss_kb,
-            "rss_kb_per_viewer": round((run.rss_kb - alone.rss_kb) / count, 1),
-            "stream_cpu_ms_per_s": alone.cpu_ms / alone.seconds,
-            "generator": run.generator,
-            "turns_up_to_s": {le: n - before.get(le, 0) for le, n in _turns(server).items()},
-        }
+    notes = {
+        "rss_kb": run.rss_kb,
+        "stream_cpu_ms_per_s": alone.cpu_ms / alone.seconds,
+        "generator": run.generator,
+    }
+    if ours:
+        after = _turns(server)
+        notes["turns_up_to_s"] = {le: n - before.get(le, 0) for le, n in after.items()}
+    for row in rows:
+        row.notes["ours" if ours else "theirs"] = notes
     return (run.cpu_ms / run.seconds - alone.cpu_ms / alone.seconds) / count
 
 

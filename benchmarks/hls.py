@@ -11,8 +11,9 @@ from pathlib import Path
 
 from benchmarks.live import find
 from benchmarks.load import UselessRunError, measure_idle, measure_viewers, publishers
+from benchmarks.peers.nginx import nginx, why_missing
 from benchmarks.results import Row
-from benchmarks.servers import Running, nginx, streamserver, why_no_nginx
+from benchmarks.servers import Running, streamserver
 from benchmarks.wrk import microseconds_per_request
 
 __all__ = ["run"]
@@ -25,11 +26,11 @@ _WRK_S = 2
 
 def run(rounds: int, seconds: float) -> list[Row]:
     """Each number of viewers in every round, then the reference in the same round."""
-    missing = why_no_nginx()
+    missing = why_missing()
     rows = [
         Row(
-            "hls", f"{count} viewers, 333 ms parts", "CPU ms per viewer-second",
-            "its requests on nginx", _BUDGET, missing=missing,
+            "hls", f"{count} LL-HLS viewers, 333 ms parts", "CPU ms per viewer-second",
+            "its requests on nginx", _BUDGET, missing=missing, viewers=count,
         )
         for count in _COUNTS
     ]  # fmt: skip

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.live import Objects, find
 from benchmarks.load import UselessRunError, publishers
+from benchmarks.peers.nginx import nginx, why_missing
 from benchmarks.results import Row
-from benchmarks.servers import Running, nginx, streamserver, why_no_nginx
+from benchmarks.servers import Running, streamserver
 from benchmarks.wrk import microseconds_per_request
 
 __all__ = ["run"]
@@ -21,7 +22,7 @@ _SECONDS = 3
 
 def run(rounds: int, seconds: float) -> list[Row]:
     """Both objects at both numbers of connections, on each server in changing order."""
-    missing = why_no_nginx()
+    missing = why_missing()
     if missing:
         return [Row("http", "playlist and part", "us", "nginx", 1.0, missing=missing)]
     with ExitStack() as stack:

@@ -5,12 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.load import Measured, UselessRunError, measure_publishers
+from benchmarks.peers.nginx_rtmp import nginx_rtmp, why_missing
 from benchmarks.results import Row
-from benchmarks.servers import Running, nginx, streamserver, why_no_nginx_rtmp
+from benchmarks.servers import Running, streamserver
 
 __all__ = ["run"]
 
-_LOADS = ((1, 4096), (10, 4096), (1, 128), (10, 128))
+_LOADS = ((1, 4096), (10, 4096), (100, 4096), (1, 128), (10, 128))
 _BUDGETS = {4096: 2.0, 128: 0.6}
 _HLS_BUDGET = 0.8
 
@@ -18,12 +19,12 @@ _HLS_BUDGET = 0.8
 def run(rounds: int, seconds: float) -> list[Row]:
     """Every load in every round on each server, in changing order."""
     rows: list[Row] = []
-    missing = why_no_nginx_rtmp()
+    missing = why_missing()
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         targets = {"ours": (stack.enter_context(streamserver(root / "ours")), "live")}
         if not missing:
-            peer = stack.enter_context(nginx(root / "nginx", rtmp=True))
+            peer = stack.enter_context(nginx_rtmp(root / "nginx"))
             targets |= {"plain": (peer, "live"), "hls": (peer, "hls")}
         for count, chunk in _LOADS:
             rows += _load(targets, count, chunk, rounds, seconds)

@@ -16,7 +16,7 @@ import uvloop
 
 from benchmarks.publish import chunks
 
-__all__ = ["Viewer"]
+__all__ = ["Viewer", "opening"]
 
 _SETTLE_S = 2
 _AT_ONCE = 50
@@ -33,10 +33,10 @@ def _number(value: float) -> bytes:
     return b"\x00" + struct.pack(">d", value)
 
 
-def _opening(form: str, port: int, stream: str) -> bytes:
-    """All that a player says, at once: servers read it in order."""
+def opening(form: str, port: int, stream: str) -> bytes:
+    """All that a player says, at once: servers read it in order. Of FLV ``stream`` is the path."""
     if form == "flv":
-        return f"GET /flv/{stream} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        return f"GET {stream} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     if form == "bare":
         return b""
     app, name = stream.split("/")
@@ -86,10 +86,10 @@ class Viewer(asyncio.BufferedProtocol):
 async def run(form: str, port: int, stream: str, count: int, seconds: float) -> None:
     """Watches for a while and reports on the second part of it."""
     loop = asyncio.get_running_loop()
-    opening = _opening(form, port, stream)
+    hello = opening(form, port, stream)
     viewers: list[Viewer] = []
     for at in range(0, count, _AT_ONCE):
-        group = [Viewer(opening) for _ in range(min(_AT_ONCE, count - at))]
+        group = [Viewer(hello) for _ in range(min(_AT_ONCE, count - at))]
         await asyncio.gather(
             *(loop.create_connection(lambda v=v: v, "127.0.0.1", port) for v in group)  # type: ignore[misc]  # mypy has no type for the default
         )

@@ -6,9 +6,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Row", "as_json", "as_table"]
+__all__ = ["USELESS", "Row", "as_json", "as_table"]
+
+USELESS: Final = "a round"
+"""How what is missing begins when somebody was there but a round of theirs does not count."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,9 @@ class Row:
     missing: str = ""
     """Why there is nothing to compare with, or nothing at all."""
 
+    viewers: int = 0
+    """How many there were, for the plot; 0: the row is not about numbers of viewers."""
+
     notes: dict[str, Any] = field(default_factory=dict)
     """More figures: memory, bytes, the generator's own time."""
 
@@ -47,6 +53,11 @@ class Row:
     def ratios(self) -> list[float]:
         """Ours to theirs in each round, so that what else the machine does weighs on both."""
         return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=False)]
+
+    @property
+    def absent(self) -> bool:
+        """Whether the reference is not on this machine."""
+        return bool(self.missing) and not self.missing.startswith(USELESS) and not self.theirs
 
     @property
     def ratio(self) -> float | None:
@@ -72,10 +83,19 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """Medians with their range over the rounds."""
+    """Medians with their range over the rounds; who is not here has a line at the end."""
     lines = [("load", "unit", "ours", "reference", "", "ratio", "budget", "")]
-    for row in rows:
-        name = f"{row.reference}: {row.missing}" if row.missing else row.reference
+    absent: dict[str, list[str]] = {}
+    told: set[tuple[str, str, str]] = set()
+    for row in sorted(rows, key=lambda row: row.absent):
+        if row.absent:
+            absent.setdefault(f"{row.reference}: {row.missing}", []).append(row.case)
+            if (row.case, row.load, row.unit) in told:
+                continue
+        told.add((row.case, row.load, row.unit))
+        name = "-" if row.absent else row.reference
+        if row.missing and not row.absent:
+            name = f"{row.reference}: {row.missing}"
         lines.append(
             (
                 f"{row.case}: {row.load}", row.unit, _spread(row.ours), _spread(row.theirs), name,
@@ -83,10 +103,13 @@ def as_table(rows: Sequence[Row]) -> str:
             )
         )  # fmt: skip
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
+    table = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    )
+    ]
+    for name, cases in absent.items():
+        table.append(f"not compared with {name} ({', '.join(dict.fromkeys(cases))})")
+    return "\n".join(table)
 
 
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:
@@ -111,6 +134,7 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
                 "ratio": row.ratio,
                 "budget": row.budget,
                 "verdict": row.verdict,
+                "viewers": row.viewers,
                 "notes": row.notes,
             }
             for row in rows

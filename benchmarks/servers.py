@@ -1,57 +1,30 @@
-"""The servers under measure, each a process of its own with ports on loopback."""
+"""The servers under measure, each a process of its own with ports on loopback.
+
+Ours stands here; those of others have an adapter each in `benchmarks.peers`.
+"""
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from benchmarks import node_media_server as nms
+__all__ = ["TOKEN", "Running", "fetch", "free_ports", "started", "streamserver"]
 
-__all__ = [
-    "RTMP_MODULE",
-    "TOKEN",
-    "Running",
-    "fetch",
-    "nginx",
-    "node_media_server",
-    "streamserver",
-    "why_no_nginx",
-    "why_no_nginx_rtmp",
-]
-
-RTMP_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
-_START_S = 30
+_START_S = 60
+_LOOK_S = 0.01
 TOKEN = "benchmark-token-0123456789"
 
-_NGINX_CONF = """
-{load} user root; worker_processes 1; daemon off; pid {root}/nginx.pid;
-error_log {root}/error.log crit;
-events {{ worker_connections 8192; }}
-{rtmp}
-http {{
-  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000;
-  client_body_temp_path {root}/b; proxy_temp_path {root}/p; fastcgi_temp_path {root}/f;
-  uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-  types {{ application/vnd.apple.mpegurl m3u8; video/mp4 m4s; }}
-  server {{ listen 127.0.0.1:{http_port} backlog=4096; root {root}/www;
-            add_header Cache-Control no-cache; }}
-}}
-"""
-
-_NGINX_RTMP = """
-rtmp {{ server {{
-  listen 127.0.0.1:{rtmp_port}; chunk_size 4096;
-  application live {{ live on; }}
-  application hls {{ live on; hls on; hls_path {root}/hls; hls_fragment 2s; }}
-}} }}
-"""
+_OUR_URLS = {
+    "flv": "/flv/{app}/{name}",
+    "hls": "/hls/{app}/{name}/index.m3u8",
+    "whep": "/whep/{app}/{name}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +43,22 @@ class Running:
     root: Path
     """Its directory; of nginx, ``www`` in it is served."""
 
+    urls: Mapping[str, str] = field(default_factory=dict)
+    """Where a stream is watched, by protocol, with ``{app}`` and ``{name}``; RTMP needs none."""
+
+    start_ms: float = 0.0
+    """From the start of its process until it was ready."""
+
     def url(self, path: str) -> str:
         """Where an object is."""
         return f"http://127.0.0.1:{self.http_port}{path}"
+
+    def where(self, protocol: str, stream: str) -> str:
+        """Where ``app/name`` is watched."""
+        app, name = stream.split("/")
+        if protocol == "rtmp":
+            return f"rtmp://127.0.0.1:{self.rtmp_port}/{app}/{name}"
+        return self.urls[protocol].format(app=app, name=name)
 
 
 def fetch(url: str) -> bytes:
@@ -82,30 +68,20 @@ def fetch(url: str) -> bytes:
         return body
 
 
-def why_no_nginx() -> str:
-    """What is missing to compare with nginx; empty when nothing is."""
-    missing = [name for name in ("nginx", "wrk") if shutil.which(name) is None]
-    return f"{' and '.join(missing)} not installed" if missing else ""
-
-
-def why_no_nginx_rtmp() -> str:
-    """What is missing to compare with nginx-rtmp; empty when nothing is."""
-    if shutil.which("nginx") is None:
-        return "nginx not installed"
-    return "" if RTMP_MODULE.exists() else f"no {RTMP_MODULE} (libnginx-mod-rtmp)"
-
-
 @contextlib.contextmanager
 def streamserver(root: Path, *settings: str) -> Iterator[Running]:
     """Ours: ``streamserver serve`` as it is installed; ``settings`` are ``section.key=value``."""
-    rtmp_port, http_port = _free_ports(2)
+    rtmp_port, http_port, webrtc_port = free_ports(3)
     root.mkdir(parents=True)
     (root / "config.toml").write_text("")
     flags = (
         f"rtmp.port={rtmp_port}",
         f"http.port={http_port}",
+        f"webrtc.port={webrtc_port}",
         "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1",
+        "webrtc.host=127.0.0.1",
+        'webrtc.public_addresses=["127.0.0.1"]',
         f"storage.path={root / 'state'}",
         f"auth.api_token={TOKEN}",
         # All viewers of a benchmark come from one address.
@@ -113,59 +89,39 @@ def streamserver(root: Path, *settings: str) -> Iterator[Running]:
         "limits.connections_per_address=10000",
         *settings,
     )
-    with (root / "server.log").open("wb") as log:
+    command = [
+        *(sys.executable, "-m", "streamserver", "serve", "--config", str(root / "config.toml")),
+        *(word for flag in flags for word in ("--set", flag)),
+    ]
+    base = f"http://127.0.0.1:{http_port}"
+    urls = {protocol: base + path for protocol, path in _OUR_URLS.items()}
+    server = Running(0, rtmp_port, http_port, root, urls)
+    with started(command, server, ready=server.url("/readyz")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], server: Running, *, ready: str | int, cwd: Path | None = None
+) -> Iterator[Running]:
+    """Runs a server until the end of the block; ``ready`` is a URL that answers then, or a port.
+
+    What it says goes to ``log`` in its directory.
+    """
+    log = server.root / "log"
+    began = time.monotonic()
+    with log.open("wb") as sink:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "streamserver", "serve"),
-                *("--config", str(root / "config.toml")),
-                *(word for flag in flags for word in ("--set", flag)),
-            ],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    running = Running(process.pid, rtmp_port, http_port, root)
-    with _stopped_at_the_end(process):
-        _wait(process, running.url("/readyz"), root / "server.log")
-        yield running
-
-
-@contextlib.contextmanager
-def nginx(root: Path, *, rtmp: bool = False) -> Iterator[Running]:
-    """Debian's nginx with one worker, serving ``www`` of its directory; with its RTMP module."""
-    rtmp_port, http_port = _free_ports(2)
-    www = root / "www"
-    www.mkdir(parents=True)
-    (www / "ready").write_text("yes")
-    names = {"root": root, "rtmp_port": rtmp_port, "http_port": http_port}
-    (root / "nginx.conf").write_text(
-        _NGINX_CONF.format(
-            load=f"load_module {RTMP_MODULE};" if rtmp else "",
-            rtmp=_NGINX_RTMP.format(**names) if rtmp else "",
-            **names,
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd=cwd
         )
-    )
-    process = subprocess.Popen(
-        ["nginx", "-p", str(root), "-c", str(root / "nginx.conf")],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    running = Running(process.pid, rtmp_port if rtmp else 0, http_port, root)
     with _stopped_at_the_end(process):
-        _wait(process, running.url("/ready"), root / "error.log")
-        yield running
+        _wait(process, ready, log)
+        start_ms = (time.monotonic() - began) * 1000
+        yield replace(server, pid=process.pid, start_ms=start_ms)
 
 
-@contextlib.contextmanager
-def node_media_server(root: Path) -> Iterator[Running]:
-    """node-media-server from the npm registry, with its own settings."""
-    rtmp_port, http_port = _free_ports(2)
-    process = nms.start(root, rtmp_port, http_port)
-    running = Running(process.pid, rtmp_port, http_port, root)
-    with _stopped_at_the_end(process):
-        # It answers nothing over HTTP to who has no account.
-        _wait(process, rtmp_port, root / "log")
-        yield running
-
-
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody has now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -183,7 +139,7 @@ def _wait(process: subprocess.Popen[Any], ready: str | int, log: Path) -> None:
             else:
                 socket.create_connection(("127.0.0.1", ready), timeout=1).close()
             return
-        time.sleep(0.05)
+        time.sleep(_LOOK_S)
     said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
     raise SystemExit(f"{process.args!r} does not answer:\n{said}")
 

@@ -28,7 +28,10 @@ _UNIT = "CPU ms per viewer-second"
 
 def run(rounds: int, seconds: float) -> list[Row]:
     """Each number of viewers in every round, beside aiortc in the same round."""
-    rows = [Row("whep", f"{count} viewers", _UNIT, "aiortc's sender", _BUDGET) for count in _COUNTS]
+    rows = [
+        Row("whep", f"{count} WHEP viewers", _UNIT, "aiortc's sender", _BUDGET, viewers=count)
+        for count in _COUNTS
+    ]
     for _ in range(rounds):
         try:
             theirs = _round(None, "aiortc", _AIORTC_COUNT, seconds)

@@ -24,7 +24,7 @@ from streamserver.webrtc.dtls import DtlsLink
 from streamserver.webrtc.private import Certificate
 from streamserver.webrtc.srtp import Arena, SrtpIn, SrtpOut
 
-__all__: list[str] = []
+__all__ = ["Viewer", "check", "connect", "on_stun"]
 
 _SOL_UDP: Final = 17
 _UDP_GRO: Final = 104
@@ -65,7 +65,7 @@ _PASSWORD: Final = "p" * 24
 
 
 @dataclass(slots=True, eq=False)
-class _Viewer:
+class Viewer:
     """One viewer, connected."""
 
     sock: socket.socket
@@ -98,13 +98,13 @@ def _post(url: str, certificate: Certificate) -> dict[str, str]:
     return found
 
 
-def _connect(url: str, certificate: Certificate) -> _Viewer:
+def connect(url: str, certificate: Certificate) -> Viewer:
     """The whole way from the offer to the keys. Raises `PeerError`."""
     answer = _post(url, certificate)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     sock.connect(("127.0.0.1", int(answer["port"])))
-    viewer = _Viewer(sock, answer["ice-ufrag"], answer["ice-pwd"])
+    viewer = Viewer(sock, answer["ice-ufrag"], answer["ice-pwd"])
     # Whoever answers "active" begins; otherwise we do.
     link = DtlsLink(
         certificate,
@@ -113,7 +113,7 @@ def _connect(url: str, certificate: Certificate) -> _Viewer:
     )
     deadline = time.monotonic() + _CONNECT_S
     checked = False
-    _check(viewer)
+    check(viewer)
     sock.settimeout(0.05)
     while link.keys is None and time.monotonic() < deadline:
         try:
@@ -123,10 +123,10 @@ def _connect(url: str, certificate: Certificate) -> _Viewer:
                 for datagram in link.on_timeout():
                     sock.send(datagram)
             else:
-                _check(viewer)
+                check(viewer)
             continue
         if data[0] < 4:
-            _on_stun(viewer, data)
+            on_stun(viewer, data)
             if not checked:
                 checked = True
                 for datagram in link.start():
@@ -141,7 +141,7 @@ def _connect(url: str, certificate: Certificate) -> _Viewer:
     return viewer
 
 
-def _check(viewer: _Viewer) -> None:
+def check(viewer: Viewer) -> None:
     """A connectivity check, which nominates, and later keeps the consent."""
     name, password = f"{viewer.ufrag}:load".encode(), viewer.password.encode()
     check = stun.request(
@@ -150,7 +150,8 @@ def _check(viewer: _Viewer) -> None:
     viewer.sock.send(check)
 
 
-def _on_stun(viewer: _Viewer, data: bytes) -> None:
+def on_stun(viewer: Viewer, data: bytes) -> None:
+    """Answers a check; takes an answer to ours."""
     message = stun.parse(data)
     if message.kind is stun.Kind.REQUEST:
         there = viewer.sock.getpeername()
@@ -161,7 +162,7 @@ def _on_stun(viewer: _Viewer, data: bytes) -> None:
 class _Load:
     """All viewers, in one thread."""
 
-    def __init__(self, viewers: list[_Viewer]) -> None:
+    def __init__(self, viewers: list[Viewer]) -> None:
         self._viewers = viewers
         self._first = viewers[0]
         self._arena = Arena(4_096)
@@ -183,9 +184,9 @@ class _Load:
                 due = now + _EVERY_S
                 for viewer in self._viewers:
                     self._report(viewer)
-                    _check(viewer)
+                    check(viewer)
 
-    def _take(self, viewer: _Viewer) -> None:
+    def _take(self, viewer: Viewer) -> None:
         for _ in range(16):
             try:
                 size = viewer.sock.recv_into(self._buffer)
@@ -193,13 +194,13 @@ class _Load:
                 return
             first = self._buffer[0]
             if first < 4:
-                _on_stun(viewer, bytes(self._buffer[:size]))
+                on_stun(viewer, bytes(self._buffer[:size]))
             elif 127 < first < 192:
                 viewer.bytes += size
                 if viewer is self._first and not 192 <= self._buffer[1] <= 223:
                     self._open(viewer, size)
 
-    def _open(self, viewer: _Viewer, size: int) -> None:
+    def _open(self, viewer: Viewer, size: int) -> None:
         assert viewer.opener is not None
         self._arena.view[:size] = self._buffer[:size]
         plain = viewer.opener.unprotect(self._arena, size)
@@ -213,7 +214,7 @@ class _Load:
             viewer.gaps += 1
         viewer.last[packet.ssrc] = packet.sequence
 
-    def _report(self, viewer: _Viewer) -> None:
+    def _report(self, viewer: Viewer) -> None:
         assert viewer.protector is not None
         report = ReceiverReport(ssrc=1).to_bytes()
         self._arena.data[: len(report)] = report
@@ -225,11 +226,11 @@ def main() -> int:
     """Connects, settles, measures."""
     url, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     certificate = Certificate()
-    viewers: list[_Viewer] = []
+    viewers: list[Viewer] = []
     handshakes = []
     for _ in range(count):
         began = time.monotonic()
-        viewers.append(_connect(url, certificate))
+        viewers.append(connect(url, certificate))
         handshakes.append((time.monotonic() - began) * 1000)
     load = _Load(viewers)
     load.run(_SETTLE_S)

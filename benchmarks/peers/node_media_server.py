@@ -3,14 +3,19 @@
 It is kept in a directory of its own below ``/tmp``, never in the repository.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["start", "why_missing"]
+from benchmarks.peers.base import Peer
+from benchmarks.servers import Running, free_ports, started
+
+__all__ = ["PEER", "node_media_server", "why_missing"]
 
 _VERSION: Final = "4.4.3"
 _HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", "/tmp")) / "streamserver-peers" / "nms"
@@ -35,9 +40,11 @@ def why_missing() -> str:
     return "" if _PROGRAM.exists() else f"npm cannot install it: {done.stderr.strip()[-200:]}"
 
 
-def start(root: Path, rtmp_port: int, http_port: int) -> "subprocess.Popen[bytes]":
-    """A process on loopback; it writes to ``log`` in its directory."""
-    root.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def node_media_server(root: Path) -> Iterator[Running]:
+    """With its own settings, on loopback. It answers nothing over HTTP to who has no account."""
+    rtmp_port, http_port = free_ports(2)
+    root.mkdir(parents=True)
     config = {
         "bind": "127.0.0.1",
         "notify": {"url": ""},
@@ -49,8 +56,16 @@ def start(root: Path, rtmp_port: int, http_port: int) -> "subprocess.Popen[bytes
     }
     path = root / "config.json"
     path.write_text(json.dumps(config))
-    with (root / "log").open("wb") as log:
-        return subprocess.Popen(
-            ["node", str(_PROGRAM), "-c", str(path), "--no-admin"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root,
-        )  # fmt: skip
+    urls = {"flv": f"http://127.0.0.1:{http_port}/{{app}}/{{name}}.flv"}
+    command = ["node", str(_PROGRAM), "-c", str(path), "--no-admin"]
+    server = Running(0, rtmp_port, http_port, root, urls)
+    with started(command, server, ready=rtmp_port, cwd=root) as running:
+        yield running
+
+
+PEER: Final = Peer(
+    name="node-media-server",
+    why_missing=why_missing,
+    start=node_media_server,
+    plays=frozenset({"rtmp", "flv"}),
+)
