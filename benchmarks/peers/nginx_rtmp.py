@@ -10,9 +10,10 @@ from benchmarks.peers import nginx
 from benchmarks.peers.base import Peer
 from benchmarks.servers import Running, free_ports
 
-__all__ = ["PEER", "nginx_rtmp", "why_missing"]
+__all__ = ["MODULE", "PEER", "nginx_rtmp", "why_missing"]
 
-_MODULE: Final = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+MODULE: Final = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+"""Where Debian puts it."""
 
 _RTMP: Final = """
 rtmp {{ server {{
@@ -27,7 +28,7 @@ def why_missing() -> str:
     """What is missing to compare with nginx-rtmp; empty when nothing is."""
     if shutil.which("nginx") is None:
         return "nginx not installed"
-    return "" if _MODULE.exists() else f"no {_MODULE} (libnginx-mod-rtmp)"
+    return "" if MODULE.exists() else f"no {MODULE} (libnginx-mod-rtmp)"
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def nginx_rtmp(root: Path) -> Iterator[Running]:
     rtmp_port, http_port = free_ports(2)
     text = nginx.configuration(
         root, http_port,
-        load=f"load_module {_MODULE};", rtmp=_RTMP.format(root=root, rtmp_port=rtmp_port),
+        load=f"load_module {MODULE};", rtmp=_RTMP.format(root=root, rtmp_port=rtmp_port),
     )  # fmt: skip
     with nginx.run(Running(0, rtmp_port, http_port, root), text) as running:
         yield running

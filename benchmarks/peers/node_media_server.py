@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks.peers.base import Peer
 from benchmarks.servers import Running, free_ports, started
 
-__all__ = ["PEER", "node_media_server", "why_missing"]
+__all__ = ["PEER", "command", "node_media_server", "why_missing"]
 
 _VERSION: Final = "4.4.3"
 _HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", "/tmp")) / "streamserver-peers" / "nms"
@@ -32,19 +32,16 @@ def why_missing() -> str:
     if shutil.which("npm") is None:
         return "npm not installed, and node-media-server is not here"
     _HOME.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(
-        [*command, f"node-media-server@{_VERSION}", "--prefix", str(_HOME)],
+        [*install, f"node-media-server@{_VERSION}", "--prefix", str(_HOME)],
         check=False, capture_output=True, text=True, timeout=_INSTALL_S,
     )  # fmt: skip
     return "" if _PROGRAM.exists() else f"npm cannot install it: {done.stderr.strip()[-200:]}"
 
 
-@contextlib.contextmanager
-def node_media_server(root: Path) -> Iterator[Running]:
-    """With its own settings, on loopback. It answers nothing over HTTP to who has no account."""
-    rtmp_port, http_port = free_ports(2)
-    root.mkdir(parents=True)
+def command(root: Path, rtmp_port: int, http_port: int) -> list[str]:
+    """Writes its settings into a directory that is there; the command that runs it on loopback."""
     config = {
         "bind": "127.0.0.1",
         "notify": {"url": ""},
@@ -56,10 +53,18 @@ def node_media_server(root: Path) -> Iterator[Running]:
     }
     path = root / "config.json"
     path.write_text(json.dumps(config))
+    return ["node", str(_PROGRAM), "-c", str(path), "--no-admin"]
+
+
+@contextlib.contextmanager
+def node_media_server(root: Path) -> Iterator[Running]:
+    """With its own settings. It answers nothing over HTTP to who has no account."""
+    rtmp_port, http_port = free_ports(2)
+    root.mkdir(parents=True)
     urls = {"flv": f"http://127.0.0.1:{http_port}/{{app}}/{{name}}.flv"}
-    command = ["node", str(_PROGRAM), "-c", str(path), "--no-admin"]
     server = Running(0, rtmp_port, http_port, root, urls)
-    with started(command, server, ready=rtmp_port, cwd=root) as running:
+    arguments = command(root, rtmp_port, http_port)
+    with started(arguments, server, ready=rtmp_port, cwd=root) as running:
         yield running
 
 

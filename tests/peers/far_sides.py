@@ -11,8 +11,7 @@ from typing import Any, Final, Self
 
 import pytest
 
-from benchmarks import node_media_server
-from benchmarks.servers import RTMP_MODULE, why_no_nginx_rtmp
+from benchmarks.peers import nginx_rtmp, node_media_server
 from tests.peers.server import free_ports, stop_process
 
 __all__ = ["FarSide", "NginxRtmp", "NodeMediaServer", "SinkProcess"]
@@ -74,7 +73,7 @@ class NginxRtmp(FarSide):
     into ``recorded``."""
 
     def __init__(self, directory: Path) -> None:
-        if missing := why_no_nginx_rtmp():
+        if missing := nginx_rtmp.why_missing():
             pytest.skip(missing)
         super().__init__(directory)
         self.recorded = directory / "recorded"
@@ -83,7 +82,7 @@ class NginxRtmp(FarSide):
     def _spawn(self) -> "subprocess.Popen[bytes]":
         path = self.directory / "nginx.conf"
         path.write_text(
-            f"load_module {RTMP_MODULE}; daemon off; master_process off; user root;\n"
+            f"load_module {nginx_rtmp.MODULE}; daemon off; master_process off; user root;\n"
             f"pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;\n"
             "events {}\n"
             f"rtmp {{ server {{ listen 127.0.0.1:{self.port}; application live {{ live on;\n"
@@ -109,7 +108,12 @@ class NodeMediaServer(FarSide):
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         (http_port,) = free_ports(1)
-        return node_media_server.start(self.directory, self.port, http_port)
+        log = self.directory / "log"
+        with log.open("ab") as sink:
+            return subprocess.Popen(
+                node_media_server.command(self.directory, self.port, http_port),
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd=self.directory,
+            )  # fmt: skip
 
 
 class SinkProcess(FarSide):
