@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "serve": "run the server (the default)",
     "demo": "run the server, and publish a moving test picture as live/demo",
     "check": "read the configuration and print what would run, or every fault in it",
+    "doctor": "look at this host, and try the way from an encoder to a player",
     "sink": "take what publishers send and count it, or misbehave: a destination for tests",
     "openapi": "print the OpenAPI document of the API",
     "version": "print the versions",
@@ -68,6 +69,12 @@ class Options:
     json: bool = False
     """Whether to answer as JSON."""
 
+    running: bool = False
+    """Whether the doctor tries the server that runs, not one of its own."""
+
+    key: str = field(default="", repr=False)
+    """The key that the doctor publishes with there."""
+
     sink: SinkOptions = field(default_factory=SinkOptions)
     """For the command ``sink``."""
 
@@ -85,6 +92,8 @@ def parse(arguments: Sequence[str]) -> Options:
         open_browser=found.get("open", False),
         tls_self_signed=found.get("tls_self_signed", False),
         json=found.get("json", False),
+        running=found.get("running", False),
+        key=found.get("key", ""),
         sink=_sink_options(found),
     )
 
@@ -109,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "serve": [configuring, serving],
         "demo": [configuring, serving],
         "check": [configuring],
+        "doctor": [configuring, _examining()],
         "sink": [_sinking()],
     }
     for name, what in COMMANDS.items():
@@ -147,6 +157,18 @@ def _serving() -> argparse.ArgumentParser:
         action="store_true",
         help="serve HTTPS with a certificate made on the spot, which browsers warn of once",
     )
+    return group
+
+
+def _examining() -> argparse.ArgumentParser:
+    group = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "--running",
+        action="store_true",
+        help="try the server that runs with this configuration, not one of the doctor's own",
+    )
+    group.add_argument("--key", help="the key to publish with there")
+    group.add_argument("--json", action="store_true", help="one JSON object in the end")
     return group
 
 

@@ -105,6 +105,17 @@ def _check(options: Options, context: Context) -> int:
     return 0
 
 
+def _doctor(options: Options, context: Context) -> int:
+    try:
+        loaded = _load(options, context)
+    except InvalidConfigError as error:
+        return _refuse(error, context)
+    # Late: the other commands need none of what it imports.
+    from streamserver.cli.doctor import run_doctor
+
+    return run_doctor(loaded.config, options, context.environ, context.stdout)
+
+
 def _openapi(options: Options, context: Context) -> int:
     # Late: the other commands need none of what it imports.
     from streamserver.api.openapi import document
@@ -133,6 +144,7 @@ _COMMANDS: Final[dict[str, Callable[[Options, Context], int]]] = {
     "serve": _serve,
     "demo": _serve,
     "check": _check,
+    "doctor": _doctor,
     "sink": _sink,
     "openapi": _openapi,
     "version": _version,

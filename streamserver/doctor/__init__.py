@@ -1,0 +1,1 @@
+"""``streamserver doctor``: looks at this host, and tries the way from an encoder to a player."""
