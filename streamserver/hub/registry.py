@@ -64,7 +64,9 @@ class RegistrySettings:
 class Lease:
     """The right to append to a stream, until it is released or taken over."""
 
-    __slots__ = ("_registry", "claimed_ns", "generation", "publisher", "revoked", "stream")
+    __slots__ = (
+        "_registry", "claimed_ns", "generation", "publisher", "revoked", "stream", "suspended",
+    )  # fmt: skip
 
     def __init__(self, registry: "Registry", stream: Stream, publisher: Session) -> None:
         self._registry = registry
@@ -73,6 +75,8 @@ class Lease:
         self.claimed_ns = registry.now_ns()
         self.generation = stream.generation
         self.revoked: str | None = None
+        self.suspended = False
+        """Whether its publisher has gone silent, and has not been heard again."""
 
     @property
     def is_current(self) -> bool:
@@ -105,6 +109,15 @@ class Lease:
         # `is_current`, without the call: once for every packet.
         if self.revoked is None and stream.generation == self.generation:
             stream.append(packet)
+
+    def suspend(self, reason: str) -> bool:
+        """Says that the publisher has gone silent, on a connection that may come to life again.
+
+        For everybody else it has left: the stream waits for a return, and any newcomer takes the
+        place. `begin_epoch` resumes; when the reconnect window passes before, the publisher is
+        disconnected. False when it cannot wait: release it then.
+        """
+        return self._registry.suspend(self, reason)
 
     def release(self, reason: str, *, final: bool = False) -> None:
         """Gives the right back. ``final`` ends the broadcast without waiting for a return."""
@@ -219,6 +232,7 @@ class Registry:
         before = stream.state
         stream.begin_epoch(tracks)
         stream.state = StreamState.LIVE
+        stream.publisher, lease.suspended = lease.publisher, False
         self._deadlines.pop(stream.key, None)
         for listener in self._listeners:
             if before is StreamState.IDLE:
@@ -240,13 +254,24 @@ class Registry:
             return
         del self._leases[key]
         lease.revoked = lease.revoked or reason
-        self._publisher_gone(lease.stream, reason, final=final or self.draining)
+        self._publisher_gone(lease, reason, final=final or self.draining)
+
+    def suspend(self, lease: Lease, reason: str) -> bool:
+        """See `Lease.suspend`."""
+        stream = lease.stream
+        if self.draining or not lease.is_current or not self._settings.reconnect_window_ms:
+            return False
+        if not lease.suspended and stream.state is StreamState.LIVE:
+            self._publisher_gone(lease, reason, final=False)
+            lease.suspended = True
+        return lease.suspended
 
     def tick(self, now_ns: int) -> None:
         """Ends the streams whose reconnect window has passed."""
         for key, deadline in list(self._deadlines.items()):
-            if now_ns >= deadline and key not in self._leases:
-                self._end(self._streams[key], "the publisher did not return")
+            lease = self._leases.get(key)
+            if now_ns >= deadline and (lease is None or lease.suspended):
+                self.stop(key, "the publisher did not return")
 
     def close(self, reason: str, *, spare: Container[str] = ()) -> None:
         """Ends every broadcast, at shutdown; but those that the sessions ``spare`` publish."""
@@ -287,13 +312,13 @@ class Registry:
             self._check_takeover(key, holder)
         holder.revoked = "another publisher took over"
         del self._leases[key]
-        self._publisher_gone(holder.stream, holder.revoked, final=False)
+        self._publisher_gone(holder, holder.revoked, final=False)
         holder.publisher.close(holder.revoked)
 
     def _check_takeover(self, key: StreamKey, holder: Lease) -> None:
         """Raises `StreamBusyError` when a publisher keeps its place."""
         takeover = self._settings.takeover
-        if takeover is Takeover.ALWAYS:
+        if takeover is Takeover.ALWAYS or holder.suspended:
             return
         if takeover is Takeover.REFUSE:
             raise StreamBusyError(
@@ -310,8 +335,11 @@ class Registry:
             "stop that one, or wait until it has sent nothing for 2 s"
         )
 
-    def _publisher_gone(self, stream: Stream, reason: str, *, final: bool) -> None:
+    def _publisher_gone(self, lease: Lease, reason: str, *, final: bool) -> None:
+        stream = lease.stream
         stream.publisher = None
+        if lease.suspended and not final:
+            return  # that was told, and the window runs
         if stream.state is StreamState.IDLE or final:
             self._end(stream, reason)
             return

@@ -205,6 +205,11 @@ class Assembler:
         self.lease.stream.note(f"damaged_{kind.value}")
         self.last_fault = str(error)
 
+    def go_on(self) -> None:
+        """Has the next keyframe begin an epoch: the publisher was away, and its clock went on."""
+        for source in self._inputs.values():
+            source.track = None
+
     def flush(self) -> None:
         """Begins with what is there: the publisher ended before the stream was visible."""
         if not self._live and self._held:
@@ -213,8 +218,7 @@ class Assembler:
     def _begin_anew(self) -> None:
         """The publisher's clock jumped: no packet may carry a track of the old epoch."""
         self.lease.stream.note("timestamp_jump")
-        for source in self._inputs.values():
-            source.track = None
+        self.go_on()
 
     def _append(self, frame: Frame, unit: AccessUnit, time_ms: int) -> None:
         """Makes the packet, after the epoch that begins with it where one does."""

@@ -42,7 +42,8 @@ _BYE_NS: Final = 300 * _MS
 
 _DEAD_NS: Final = 8_000 * _MS
 """A publisher of whom nothing came for so long is gone: even one that is muted sends reports every
-few seconds (RFC 3550, section 6.2). ICE would notice after 30 s (RFC 7675, section 5.1)."""
+few seconds (RFC 3550, section 6.2). Its connection may still come to life again: ICE gives it up
+after 30 s (RFC 7675, section 5.1), and browsers are not faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,7 @@ class WebRtcIngest:
         if receiver.said_bye(now_ns, for_ns=_BYE_NS):
             self.closed("the publisher said good-bye")
         elif self._heard_ns is not None and now_ns - self._heard_ns >= _DEAD_NS:
-            self.closed(f"no packet came for {_DEAD_NS // 1_000_000_000} s")
+            self._went_silent(f"no packet came for {_DEAD_NS // 1_000_000_000} s")
 
     @property
     def stats(self) -> WebRtcIngestStats:
@@ -300,6 +301,17 @@ class WebRtcIngest:
         self.assembler.configure(line.codec, config)
         self._configured[line.kind] = line.codec
         return True
+
+    def _went_silent(self, reason: str) -> None:
+        """The stream waits for a return, and so does the connection for as long."""
+        if self.lease.suspended:
+            return
+        if not self.lease.suspend(reason):
+            self.closed(reason)
+            return
+        self.assembler.go_on()
+        for source in self.receiver.sources:
+            source.picture_lost()
 
     def _measure(self, now_ns: int) -> None:
         self._rated_ns = now_ns

@@ -234,3 +234,68 @@ async def test_demand_asks_the_suppliers():
     assert stream is setup.registry.get(KEY)
     await setup.registry.demand(KEY)
     assert asked == [KEY]
+
+
+async def test_a_suspended_publisher_resumes_where_it_was():
+    setup = Setup()
+    lease = await setup.registry.claim(KEY, session())
+    assert not lease.suspend("silent"), "there is nothing to go on with"
+    setup.send(lease)
+    assert lease.suspend("silent")
+    assert lease.suspend("silent")
+    publishers = [lease.stream.publisher]
+    setup.send(lease)
+    publishers.append(lease.stream.publisher)
+    assert publishers == [None, lease.publisher]
+    assert setup.diary.lines == ["started", "interrupted", "resumed"]
+
+
+async def test_a_suspended_publisher_is_disconnected_when_the_window_has_passed():
+    setup = Setup(reconnect_window_ms=10_000)
+    closed: list[str] = []
+    lease = await setup.registry.claim(KEY, session(close=closed.append))
+    setup.send(lease)
+    lease.suspend("silent")
+    setup.clock.advance(s=9)
+    setup.registry.tick(setup.clock.now_ns)
+    assert closed == []
+    setup.clock.advance(s=1)
+    setup.registry.tick(setup.clock.now_ns)
+    assert closed == ["the publisher did not return"]
+    assert not lease.is_current
+    assert setup.registry.publishers == 0
+    assert setup.diary.lines == ["started", "interrupted", "ended: the publisher did not return"]
+
+
+async def test_whoever_comes_takes_the_place_of_a_suspended_publisher():
+    setup = Setup(takeover=Takeover.REFUSE)
+    closed: list[str] = []
+    first = await setup.registry.claim(KEY, session(close=closed.append))
+    setup.send(first)
+    first.suspend("silent")
+    second = await setup.registry.claim(KEY, session(ident="s2"))
+    assert closed == ["another publisher took over"]
+    assert not first.is_current
+    setup.send(second)
+    assert setup.diary.lines == ["started", "interrupted", "resumed"]
+
+
+async def test_a_suspended_publisher_that_leaves_is_told_of_once():
+    setup = Setup()
+    lease = await setup.registry.claim(KEY, session())
+    setup.send(lease)
+    lease.suspend("silent")
+    lease.release("gone")
+    assert setup.registry.publishers == 0
+    assert setup.diary.lines == ["started", "interrupted"]
+    setup.clock.advance(s=15)
+    setup.registry.tick(setup.clock.now_ns)
+    assert setup.diary.lines[2:] == ["ended: the publisher did not return"]
+
+
+async def test_nobody_is_suspended_where_streams_wait_for_nobody():
+    setup = Setup(reconnect_window_ms=0)
+    lease = await setup.registry.claim(KEY, session())
+    setup.send(lease)
+    assert not lease.suspend("silent")
+    assert lease.is_current

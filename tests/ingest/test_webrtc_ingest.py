@@ -426,7 +426,7 @@ async def test_whatever_comes_nothing_escapes(packets, others) -> None:
     one.ingest.closed("over")
 
 
-async def test_a_publisher_of_whom_nothing_comes_for_eight_seconds_is_gone() -> None:
+async def test_a_publisher_that_never_sent_a_picture_is_gone_after_eight_silent_seconds() -> None:
     one = await world()
     one.ingest.tick(60 * SECOND)
     assert one.ended == [], "before the first packet, ICE says how long it may take"
@@ -436,3 +436,24 @@ async def test_a_publisher_of_whom_nothing_comes_for_eight_seconds_is_gone() -> 
     assert one.ended == []
     one.ingest.tick(72 * SECOND)
     assert one.ended == ["no packet came for 8 s"]
+
+
+async def test_a_stream_that_went_silent_waits_and_goes_on_with_the_next_keyframe() -> None:
+    one = await world()
+    one.run(3)
+    before, heard_ns = one.shown, one.clock.now_ns
+    one.ingest.tick(heard_ns + 7 * SECOND)
+    states = [one.stream.state]
+    one.ingest.tick(heard_ns + 9 * SECOND)
+    states.append(one.stream.state)
+    publishers = [one.stream.publisher]
+    assert one.ended == []
+    one.run(3)
+    publishers.append(one.stream.publisher)
+    states.append(one.stream.state)
+    assert states == [StreamState.LIVE, StreamState.INTERRUPTED, StreamState.LIVE]
+    assert publishers == [None, one.lease.publisher]
+    after = one.packets(Kind.VIDEO)[len(before) :]
+    assert len(after) > 30
+    assert after[0].keyframe
+    assert after[0].track.epoch == 1

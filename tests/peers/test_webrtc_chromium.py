@@ -10,6 +10,7 @@ import pytest
 
 from tests.peers.browser import chromium, wait_until
 from tests.peers.ffmpeg import FfmpegPublisher, require
+from tests.peers.rtc_page import Page
 from tests.peers.server import RunningServer
 
 logger = logging.getLogger(__name__)
@@ -17,42 +18,6 @@ logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.peer
 
 _CAMERA: Final = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-
-_SIGNAL: Final = """
-() => {
-window.signal = async (pc, url) => {
-  await pc.setLocalDescription();
-  await new Promise((done) => {
-    if (pc.iceGatheringState === "complete") return done();
-    pc.addEventListener("icegatheringstatechange",
-      () => pc.iceGatheringState === "complete" && done());
-  });
-  const began = performance.now();
-  const answer = await fetch(url, {
-    method: "POST", body: pc.localDescription.sdp, headers: {"Content-Type": "application/sdp"},
-  });
-  if (answer.status !== 201) return {status: answer.status, text: await answer.text()};
-  window.resource = answer.headers.get("Location");
-  window.etag = answer.headers.get("ETag");
-  const answered = performance.now();
-  const sdp = await answer.text();
-  const ready = new Promise((done) => {
-    pc.addEventListener("connectionstatechange",
-      () => pc.connectionState === "connected" && done(performance.now()));
-  });
-  await pc.setRemoteDescription({type: "answer", sdp});
-  const connected = await ready;
-  return {status: 201, answer_ms: answered - began, connect_ms: connected - answered, sdp};
-};
-window.totals = async (pc, type) => {
-  const found = {};
-  for (const one of (await pc.getStats()).values()) {
-    if (one.type === type) found[one.kind] = one;
-  }
-  return found;
-};
-}
-"""
 
 _AVAILABLE: Final = """
 async () => {
@@ -99,26 +64,6 @@ async ({url}) => {
 def browser() -> Iterator[Any]:
     with chromium(*_CAMERA) as it:
         yield it
-
-
-class Page:
-    """A page with a connection in it."""
-
-    def __init__(self, browser: Any, server: RunningServer) -> None:
-        # An address of ours: the camera wants a secure context, which loopback is.
-        self.page = browser.new_page(bypass_csp=True)
-        self.page.goto(server.base_url + "/assets/nothing")
-        self.page.evaluate(_SIGNAL)
-
-    def run(self, script: str, **values: Any) -> Any:
-        return self.page.evaluate(script, values)
-
-    def totals(self, kind: str) -> Any:
-        return self.page.evaluate("(type) => window.totals(window.pc, type)", kind)
-
-    def close(self) -> None:
-        self.page.evaluate("() => window.pc && window.pc.close()")
-        self.page.close()
 
 
 def _live(server: RunningServer, key: str, tracks: int = 2) -> Any:
