@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 PEER_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: run test lint types contracts unit test-peers bench format clean
+.PHONY: run test lint types contracts unit test-peers bench bench-long format clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamserver demo $(ARGS)
@@ -29,8 +30,13 @@ test-peers: $(VENV)/.peers-installed
 	$(BIN)/python -m tests.peers.programs --install
 	$(BIN)/python -m pytest -m peer $(PEER_ARGS) tests
 
+# Compares with what is on the machine: apt-get install nginx libnginx-mod-rtmp wrk nodejs npm; others
+# by path, see benchmarks/README.md. BENCH_ARGS="--json FILE --plot FILE", or names of cases.
 bench: $(VENV)/.dev-installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-long: $(VENV)/.dev-installed
+	$(BIN)/python -m benchmarks --long $(BENCH_ARGS)
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .

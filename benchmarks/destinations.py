@@ -15,13 +15,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from benchmarks import clip
 from benchmarks.load import UselessRunError, measure_idle, measure_players, publishers
 from benchmarks.results import Row
+from benchmarks.rules import all_sent
 from benchmarks.servers import TOKEN, Running, fetch, streamserver
 
 __all__ = ["run"]
 
-_COUNT = 20
+_COUNTS = (1, 5, 20)
 _VIEWERS = 200
 _BUDGETS = {"rtmp": 2.0, "rtmps": 4.0}
 _APP, _NAME = "live", "bench0"
@@ -33,9 +35,14 @@ _CONNECT_S = 30
 def run(rounds: int, seconds: float) -> list[Row]:
     """Viewers, RTMP and RTMPS in every round."""
     rows = {
-        scheme: Row("destinations", f"{_COUNT} over {scheme.upper()}", _UNIT, "a viewer", budget)
+        (scheme, count): Row(
+            "destinations", f"{count} over {scheme.upper()}", _UNIT, "a viewer",
+            # A single one joins nothing: its figure is told, not judged.
+            budget if count == max(_COUNTS) else None,
+        )
         for scheme, budget in _BUDGETS.items()
-    }
+        for count in _COUNTS
+    }  # fmt: skip
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         sinks = {
@@ -56,7 +63,9 @@ def run(rounds: int, seconds: float) -> list[Row]:
     return list(rows.values())
 
 
-def _round(rows: dict[str, Row], ours: Running, sinks: dict[str, int], seconds: float) -> None:
+def _round(
+    rows: dict[tuple[str, int], Row], ours: Running, sinks: dict[str, int], seconds: float
+) -> None:
     with publishers(ours, _APP, 1, 4096, 600):
         time.sleep(3)
         alone = measure_idle(ours, seconds)
@@ -65,29 +74,35 @@ def _round(rows: dict[str, Row], ours: Running, sinks: dict[str, int], seconds: 
             ours, "rtmp", ours.rtmp_port, f"{_APP}/{_NAME}", _VIEWERS, seconds
         )
         viewer_ms = (viewing.cpu_ms / viewing.seconds - alone_ms) / _VIEWERS
-        for scheme, row in rows.items():
-            with _sending(ours, scheme, sinks[scheme]):
+        for (scheme, count), row in rows.items():
+            with _sending(ours, scheme, sinks[scheme], count):
                 before = _sent(ours)
                 run = measure_idle(ours, seconds)
                 after = _sent(ours)
             least = min(b - a for a, b in zip(before, after, strict=True))
+            try:
+                # What was sent is counted once a second.
+                all_sent(least, clip.load().bit_rate / 8 * (run.seconds - 1))
+            except UselessRunError as error:
+                row.missing = f"a round was useless: {error}"
+                continue
             row.notes = {
-                "rss_kb_per_destination": round((run.rss_kb - alone.rss_kb) / _COUNT, 1),
+                "rss_kb_per_destination": round((run.rss_kb - alone.rss_kb) / count, 1),
                 "fewest_kbit_s": round(least * 8 / 1000 / run.seconds),
                 "stream_cpu_ms_per_s": alone_ms,
             }
-            row.ours.append((run.cpu_ms / run.seconds - alone_ms) / _COUNT)
+            row.ours.append((run.cpu_ms / run.seconds - alone_ms) / count)
             row.theirs.append(viewer_ms)
 
 
 @contextlib.contextmanager
-def _sending(ours: Running, scheme: str, port: int) -> Iterator[None]:
+def _sending(ours: Running, scheme: str, port: int, count: int) -> Iterator[None]:
     """All destinations, live; taken away at the end."""
-    ids = []
-    for index in range(_COUNT):
-        url = f"{scheme}://localhost:{port}/live/key-{index}"
-        ids.append(_call(ours, "POST", _PATH, {"url": url})["id"])
+    ids: list[str] = []
     try:
+        for index in range(count):
+            url = f"{scheme}://localhost:{port}/live/key-{index}"
+            ids.append(_call(ours, "POST", _PATH, {"url": url})["id"])
         deadline = time.monotonic() + _CONNECT_S
         while {one["state"] for one in _all(ours)} != {"live"}:
             if time.monotonic() > deadline:
@@ -98,6 +113,9 @@ def _sending(ours: Running, scheme: str, port: int) -> Iterator[None]:
     finally:
         for each in ids:
             _call(ours, "DELETE", f"{_PATH}/{each}")
+        # The next load begins when nothing of this one is left.
+        while _all(ours):
+            time.sleep(0.1)
 
 
 def _all(ours: Running) -> list[dict[str, object]]:

@@ -25,7 +25,8 @@ _BARE_BUDGET = 1.5
 _TURNS = re.compile(r'^streamserver_slicer_turn_seconds_bucket{le="([^"]+)"} (\d+)', re.MULTILINE)
 _UNIT = "CPU ms per viewer-second"
 _SETTLE_S = 3
-_IDLE_S = 3.0
+_IDLE_S = 2.0
+_FORMS = ("rtmp", "flv")
 
 
 def run(rounds: int, seconds: float) -> list[Row]:
@@ -64,6 +65,9 @@ class _Load:
             for form in _FORMS
         }
 
+        # What the stream costs alone, before anybody watches it.
+        self._alone = {one.pid: measure_idle(one, _IDLE_S) for one in them.all}
+
     def _row(self, form: str, reference: str, budget: float | None, missing: str = "") -> Row:
         load = f"{self._count} {form.upper()} viewers"
         return Row("fanout", load, _UNIT, reference, budget, missing=missing, viewers=self._count)
@@ -76,9 +80,9 @@ class _Load:
     def round(self, bare: Running, seconds: float) -> None:
         """Everybody once. A server whose figures mean nothing spoils only its own row."""
         count = self._count
-        bare_ms = _viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
+        bare_ms = self._viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
         for form, own in self._bare.items():
-            ours = _viewers(
+            ours = self._viewers(
                 self._them.ours,
                 form,
                 STREAM,
@@ -96,51 +100,49 @@ class _Load:
                 server = self._them.peers.get(row.reference)
                 theirs = (
                     None if server is None
-                    else _viewers(server, form, STREAM, count, seconds, [row])
+                    else self._viewers(server, form, STREAM, count, seconds, [row])
                 )  # fmt: skip
                 if theirs is not None:
                     row.ours.append(ours)
                     row.theirs.append(theirs)
 
-
-_FORMS = ("rtmp", "flv")
-
-
-def _viewers(
-    server: Running,
-    form: str,
-    stream: str,
-    count: int,
-    seconds: float,
-    rows: list[Row],
-    *,
-    ours: bool = False,
-) -> float | None:
-    """CPU ms per viewer-second on one server; None when the figure means nothing, and the rows
-    say why."""
-    port = server.rtmp_port
-    if form == "flv":
-        port = server.http_port
-        stream = server.where("flv", stream).removeprefix(server.url(""))
-    alone = measure_idle(server, min(_IDLE_S, seconds))
-    before = _turns(server) if ours else {}
-    try:
-        run = measure_players(server, form, port, stream, count, seconds)
-    except UselessRunError as error:
+    def _viewers(
+        self,
+        server: Running,
+        form: str,
+        stream: str,
+        count: int,
+        seconds: float,
+        rows: list[Row],
+        *,
+        ours: bool = False,
+    ) -> float | None:
+        """CPU ms per viewer-second on one server; None when the figure means nothing, and the rows
+        say why."""
+        port = server.rtmp_port
+        if form == "flv":
+            port = server.http_port
+            stream = server.where("flv", stream).removeprefix(server.url(""))
+        before = _turns(server) if ours else {}
+        try:
+            run = measure_players(server, form, port, stream, count, seconds)
+        except UselessRunError as error:
+            for row in rows:
+                row.missing = f"a round was useless: {error}"
+            return None
+        alone = self._alone.get(server.pid)
+        alone_ms = 0.0 if alone is None else alone.cpu_ms / alone.seconds
+        notes = {
+            "rss_kb": run.rss_kb,
+            "stream_cpu_ms_per_s": alone_ms,
+            "generator": run.generator,
+        }
+        if ours:
+            after = _turns(server)
+            notes["turns_up_to_s"] = {le: n - before.get(le, 0) for le, n in after.items()}
         for row in rows:
-            row.missing = f"a round was useless: {error}"
-        return None
-    notes = {
-        "rss_kb": run.rss_kb,
-        "stream_cpu_ms_per_s": alone.cpu_ms / alone.seconds,
-        "generator": run.generator,
-    }
-    if ours:
-        after = _turns(server)
-        notes["turns_up_to_s"] = {le: n - before.get(le, 0) for le, n in after.items()}
-    for row in rows:
-        row.notes["ours" if ours else "theirs"] = notes
-    return (run.cpu_ms / run.seconds - alone.cpu_ms / alone.seconds) / count
+            row.notes["ours" if ours else "theirs"] = notes
+        return (run.cpu_ms / run.seconds - alone_ms) / count
 
 
 def _turns(server: Running) -> dict[str, int]:

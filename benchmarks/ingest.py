@@ -1,6 +1,7 @@
 """RTMP publishers: what one stream-second costs us, nginx-rtmp, and nginx-rtmp with its HLS."""
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,14 +10,15 @@ from benchmarks.peers.nginx_rtmp import nginx_rtmp, why_missing
 from benchmarks.results import Row
 from benchmarks.servers import Running, streamserver
 
-__all__ = ["run"]
+__all__ = ["LOADS", "MORE_LOADS", "run"]
 
-_LOADS = ((1, 4096), (10, 4096), (100, 4096), (1, 128), (10, 128))
+LOADS = ((1, 4096), (10, 4096), (100, 4096), (10, 128))
+MORE_LOADS = ((1, 128), (100, 128))
 _BUDGETS = {4096: 2.0, 128: 0.6}
 _HLS_BUDGET = 0.8
 
 
-def run(rounds: int, seconds: float) -> list[Row]:
+def run(rounds: int, seconds: float, loads: Sequence[tuple[int, int]] = LOADS) -> list[Row]:
     """Every load in every round on each server, in changing order."""
     rows: list[Row] = []
     missing = why_missing()
@@ -26,7 +28,7 @@ def run(rounds: int, seconds: float) -> list[Row]:
         if not missing:
             peer = stack.enter_context(nginx_rtmp(root / "nginx"))
             targets |= {"plain": (peer, "live"), "hls": (peer, "hls")}
-        for count, chunk in _LOADS:
+        for count, chunk in loads:
             rows += _load(targets, count, chunk, rounds, seconds)
     for row in rows:
         row.missing = row.missing or missing

@@ -16,7 +16,7 @@ from benchmarks.servers import Running
 __all__ = ["run"]
 
 _PROTOCOLS = {"rtmp": "RTMP", "flv": "HTTP-FLV", "hls": "LL-HLS", "whep": "WHEP"}
-_JOINS = 9
+_JOINS = 7
 _SETTLE_S = 8.0
 """Until HLS has a few segments and old groups of pictures."""
 

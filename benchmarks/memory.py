@@ -31,7 +31,7 @@ _STREAMS = 5
 _SETTLE_S = 16.0
 """Longer than a log of 12 s."""
 
-_SECONDS = 6.0
+_SECONDS = 4.0
 _UNIT = "KB of resident memory"
 
 
@@ -75,29 +75,26 @@ def _path(server: Running, protocol: str) -> str:
 def run(rounds: int, seconds: float) -> list[Row]:
     """Once: memory does not depend on how busy the machine is."""
     missing = {peer.name: peer.why_missing() for peer in ALL}
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
-        return _streams(Path(root), missing) + _viewers(Path(root), missing)
-
-
-def _streams(root: Path, missing: dict[str, str]) -> list[Row]:
-    rows: list[Row] = []
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory, ExitStack() as stack:
+        root = Path(directory)
         ours = stack.enter_context(streamserver(root / "ours"))
-        peers = _started(stack, root, missing)
-        servers = [ours, *peers.values()]
-        before = [measure_idle(server, 0.2).rss_kb for server in servers]
-        for server in servers:
-            stack.enter_context(publishers(server, "live", _STREAMS, 4096, 600))
+        servers = {"": ours} | _started(stack, root, missing)
+        idle_kb = {name: measure_idle(server, 0.2).rss_kb for name, server in servers.items()}
+        for server in servers.values():
+            stack.enter_context(publishers(server, "live", _STREAMS, 4096, 3600))
+        viewed = _viewed(stack, root, missing)
         time.sleep(_SETTLE_S)
-        after = [measure_idle(server, 0.2).rss_kb for server in servers]
-    each = [(a - b) / _STREAMS for a, b in zip(after, before, strict=True)]
-    theirs = dict(zip(peers, zip(each[1:], before[1:], strict=True), strict=True))
-    for what, mine, at in (("a stream of 2.65 Mbit/s", each[0], 0), ("idle", before[0], 1)):
-        for name, why in missing.items():
-            row = Row("memory", what, _UNIT, name, None, ours=[mine], missing=why)
-            row.theirs += [theirs[name][at]] if name in theirs else []
-            rows.append(row)
-    return rows
+        stream_kb = {
+            name: (measure_idle(server, 0.2).rss_kb - idle_kb[name]) / _STREAMS
+            for name, server in servers.items()
+        }
+        rows: list[Row] = []
+        for what, kb in (("idle", idle_kb), ("a stream of 2.65 Mbit/s", stream_kb)):
+            for name, why in missing.items():
+                row = Row("memory", what, _UNIT, name, None, ours=[kb[""]], missing=why)
+                row.theirs += [kb[name]] if name in kb else []
+                rows.append(row)
+        return rows + _viewers(viewed, missing)
 
 
 def _started(stack: ExitStack, root: Path, missing: dict[str, str]) -> dict[str, Running]:
@@ -108,36 +105,36 @@ def _started(stack: ExitStack, root: Path, missing: dict[str, str]) -> dict[str,
     }
 
 
-def _viewers(root: Path, missing: dict[str, str]) -> list[Row]:
+def _viewed(
+    stack: ExitStack, root: Path, missing: dict[str, str]
+) -> dict[tuple[str, str], Running]:
+    """A server for every protocol, ours under the empty name, and one stream on each."""
+    found: dict[tuple[str, str], Running] = {}
+    for protocol in _KINDS:
+        found[protocol, ""] = stack.enter_context(streamserver(root / f"ours-{protocol}"))
+        for peer in ALL:
+            if protocol in peer.plays and not missing[peer.name]:
+                found[protocol, peer.name] = _start(stack, root, peer, protocol)
+    for server in found.values():
+        stack.enter_context(publishers(server, "live", 1, 4096, 3600))
+    return found
+
+
+def _viewers(viewed: dict[tuple[str, str], Running], missing: dict[str, str]) -> list[Row]:
     rows: list[Row] = []
-    with ExitStack() as stack:
-        ours = {
-            protocol: stack.enter_context(streamserver(root / f"ours-{protocol}"))
-            for protocol in _KINDS
-        }
-        theirs = {
-            (protocol, peer.name): _start(stack, root, peer, protocol)
-            for protocol in _KINDS
-            for peer in ALL
-            if protocol in peer.plays and not missing[peer.name]
-        }
-        for server in (*ours.values(), *theirs.values()):
-            stack.enter_context(publishers(server, "live", 1, 4096, 600))
-        time.sleep(_SETTLE_S)
-        for protocol, kind in _KINDS.items():
-            found = [
-                Row("memory", f"a viewer over {kind.name}", _UNIT, peer.name, None,
-                    missing=missing[peer.name])
-                for peer in ALL
-                if protocol in peer.plays
-            ] or [Row("memory", f"a viewer over {kind.name}", _UNIT, "-", None)]  # fmt: skip
-            mine = _each(ours[protocol], kind, found)
-            for row in found:
-                row.notes = {"viewers": kind.count}
-                row.ours += mine
-                if (protocol, row.reference) in theirs:
-                    row.theirs += _each(theirs[protocol, row.reference], kind, [row])
-            rows += found
+    for protocol, kind in _KINDS.items():
+        names = [peer.name for peer in ALL if protocol in peer.plays] or ["-"]
+        found = [
+            Row("memory", f"a viewer over {kind.name}", _UNIT, name, None,
+                missing=missing.get(name, ""), notes={"viewers": kind.count})
+            for name in names
+        ]  # fmt: skip
+        mine = _each(viewed[protocol, ""], kind, found)
+        for row in found:
+            row.ours += mine
+            if (protocol, row.reference) in viewed:
+                row.theirs += _each(viewed[protocol, row.reference], kind, [row])
+        rows += found
     return rows
 
 
