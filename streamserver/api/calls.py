@@ -170,13 +170,35 @@ async def parse_body(request: web.Request, kind: type[B], timeout_s: float) -> B
     body = await _body(request, timeout_s)
     if body and request.content_type != "application/json":
         raise UnsupportedMediaTypeError(_NOT_JSON)
+    if not body:
+        raise BadRequestError("this request needs a body in JSON")
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        return _decode(body, kind)
     except msgspec.ValidationError as error:
         # It names types and fields, never values.
         raise BadRequestError(f"the body is wrong: {error}".replace("`", "")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequestError("the body is no JSON") from None
+
+
+def _decode(body: bytes, kind: type[B]) -> B:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+    # JSON Schema Validation 2020-12, section 6.1.1: 1.0 is an integer, too.
+    return msgspec.convert(_whole_numbers(msgspec.json.decode(body)), kind)
+
+
+def _whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole_numbers(one) for name, one in value.items()}
+    return value
 
 
 async def check_no_body(request: web.Request, timeout_s: float) -> None:

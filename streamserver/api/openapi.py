@@ -55,6 +55,31 @@ _SECURITY: Final[dict[Access, list[Json]]] = {
     Access.WRITE: _BEARER,
 }
 
+_STREAM_OF_ANSWER: Final = {"app": "$response.body#/app", "name": "$response.body#/name"}
+_OF_STREAM: Final = {
+    "app": "$request.path.app",
+    "name": "$request.path.name",
+    "id": "$response.body#/id",
+}
+_OF_ID: Final = {"id": "$response.body#/id"}
+_FIRST: Final = {"id": "$response.body#/items/0/id"}
+
+_LINKS: Final[dict[str, tuple[Json, tuple[str, ...]]]] = {
+    "createStream": (
+        _STREAM_OF_ANSWER,
+        ("getStream", "changeStream", "newStreamKey", "addDestination", "removeStream"),
+    ),
+    "addDestination": (
+        _OF_STREAM,
+        ("getDestination", "changeDestination", "retryDestination", "removeDestination"),
+    ),
+    "addWebhook": (_OF_ID, ("getWebhook", "changeWebhook", "listDeliveries", "removeWebhook")),
+    "createToken": (_OF_ID, ("revokeToken",)),
+    "listViewers": (_FIRST, ("kickViewer",)),
+    "listSessions": (_FIRST, ("kickSession",)),
+}
+"""By operation: what of it names the object of others."""
+
 _DESCRIPTION: Final = (
     "Who is live, who watches, and the means to end it. Errors are problem documents (RFC 9457). "
     "Times are RFC 3339 in UTC, rates bits per second, sizes bytes; ids are opaque. Unknown query "
@@ -162,6 +187,11 @@ def _header_parameters(route: Route[Any]) -> list[Json]:
 
 def _responses(route: Route[Any]) -> Json:
     responses: Json = {str(route.status): _success(route)}
+    if route.name in _LINKS:
+        parameters, targets = _LINKS[route.name]
+        responses[str(route.status)]["links"] = {
+            target: {"operationId": target, "parameters": parameters} for target in targets
+        }
     for status in route.refusals:
         responses[str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
     return responses

@@ -199,7 +199,14 @@ class DestinationPage(msgspec.Struct, frozen=True, kw_only=True):
 class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A destination to add."""
 
-    url: Annotated[str, Meta(max_length=4096, description="rtmp:// or rtmps://host/app/key.")]
+    url: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="rtmp:// or rtmps://host/app/key.",
+            extra_json_schema={"format": "rtmp-url"},
+        ),
+    ]
     name: Annotated[str, Meta(max_length=128, description="For people.")] = ""
     enabled: Annotated[bool, _says("Whether to begin at once; false: paused.")] = True
 

@@ -1,11 +1,12 @@
 """What the operations on webhooks take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from streamserver.control.models import Count, Time
+from streamserver.events import FIGURES, EventType
 from streamserver.webhooks.endpoint import WebhookState
 from streamserver.webhooks.outbox import DeliveryState
 
@@ -28,12 +29,38 @@ _EVENTS = _says(
     "Types, groups (viewer.*) or *; viewers.count and stream.stats come only where named in full."
 )
 _STREAMS = _says("app/name, app/* or *; events of the server itself always pass.")
-Words = Annotated[
-    tuple[Annotated[str, Meta(max_length=300)], ...], Meta(min_length=1, max_length=64)
-]
-"""A list of short texts."""
+_GROUPS: Final = sorted({f"{one.partition('.')[0]}.*" for one in EventType if one not in FIGURES})
+_WORD: Final = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 
-Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+# What is in extra_json_schema is for those who write clients: `streamserver.events` checks it.
+Types = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Meta(max_length=300, extra_json_schema={"enum": ["*", *_GROUPS, *EventType]}),
+        ],
+        ...,
+    ],
+    Meta(min_length=1, max_length=64),
+]
+"""Types and groups of events."""
+
+Patterns = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Meta(
+                max_length=300,
+                extra_json_schema={"pattern": rf"^(\*|{_WORD}/(\*|{_WORD}))$"},
+            ),
+        ],
+        ...,
+    ],
+    Meta(min_length=1, max_length=64),
+]
+"""Patterns of streams."""
+
+Url = Annotated[str, Meta(min_length=1, max_length=2048, extra_json_schema={"format": "http-url"})]
 """Where to."""
 
 Secret = Annotated[
@@ -91,8 +118,8 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     url: Annotated[Url, _says("http:// or https://.")]
     name: Annotated[str, Meta(max_length=128, description="For people.")] = ""
-    events: Annotated[Words, _EVENTS] = ("*",)
-    streams: Annotated[Words, _STREAMS] = ("*",)
+    events: Annotated[Types, _EVENTS] = ("*",)
+    streams: Annotated[Patterns, _STREAMS] = ("*",)
     secret: Secret | None = None
     enabled: Annotated[bool, _says("Whether to begin at once.")] = True
     timeout_s: Deadline = 10
@@ -106,8 +133,8 @@ class WebhookChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     url: Annotated[Url, _says("http:// or https://.")] | None = None
     name: Annotated[str, Meta(max_length=128, description="For people.")] | None = None
-    events: Annotated[Words, _EVENTS] | None = None
-    streams: Annotated[Words, _STREAMS] | None = None
+    events: Annotated[Types, _EVENTS] | None = None
+    streams: Annotated[Patterns, _STREAMS] | None = None
     secret: Secret | None = None
     enabled: Annotated[bool | None, _says("False pauses, true resumes.")] = None
     timeout_s: Deadline | None = None

@@ -231,6 +231,7 @@ async def test_every_refusal_is_in_the_document_and_conforms(route):
             await ask(client, path, json={"surprise": 1})
             await ask(client, path, json={"enabled": "a destination to be changed"})
             await ask(client, path, json={"name": "nobody"})
+            await ask(client, path, json={"title": "of a stream that is not registered"})
         await ask(client, path, data=b" " * 70_000, headers={"Content-Type": "application/json"})
         world.authorizer.error = AccessDeniedError("no")
         await ask(client, path)

@@ -35,7 +35,7 @@ _GZIP: Final = re.compile(
 )
 
 _METHODS: Final = frozenset(
-    b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE PROPFIND REPORT SEARCH".split()
+    b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE QUERY PROPFIND REPORT SEARCH".split()
 )
 """What the application behind may be asked; it answers 405 to those that it does not serve."""
 
