@@ -21,6 +21,7 @@ export class Player extends EventTarget {
   #stream;
   #inner;
   #begun = false;
+  #wasAway = false;
   #blockedUntil = 0;
   #gone = { errors: 0, reloads: 0, stalls: 0 };
 
@@ -74,10 +75,16 @@ export class Player extends EventTarget {
 
   #changed(inner) {
     if (inner !== this.#inner) return;
-    // The broadcast that WebRTC could not play is over; the next one may be another.
-    const over = this.via === "hls" && this.choice === "webrtc" && inner.state === "waiting";
-    if (over && performance.now() > this.#blockedUntil) this.#switch("webrtc", "");
-    else this.dispatchEvent(new Event("state"));
+    const instead = this.via === "hls" && this.choice === "webrtc" && performance.now() > this.#blockedUntil;
+    // The broadcast that WebRTC could not play is over; the next one may be another. Likewise
+    // what a publisher sends who was gone for a moment, perhaps to follow our advice.
+    const away = inner.state === "buffering" && inner.reason !== "";
+    if (instead && (inner.state === "waiting" || (inner.state === "playing" && this.#wasAway))) {
+      this.#switch("webrtc", "");
+      return;
+    }
+    this.#wasAway ||= away;
+    this.dispatchEvent(new Event("state"));
   }
 
   #fallBack(inner) {
@@ -92,6 +99,7 @@ export class Player extends EventTarget {
     const old = this.#inner;
     for (const name of ["errors", "reloads", "stalls"]) this.#gone[name] += old[name];
     old.stop();
+    this.#wasAway = false;
     this.note = note;
     this.#use(via);
     this.dispatchEvent(new Event("state"));

@@ -4,7 +4,7 @@
 // ours from our checks (ICE-lite, RFC 8445 2.5). So the offer is applied only after the answer
 // came, with the STUN and TURN servers that it told of.
 
-import { restartedAnswer, Signalling } from "./whip.js";
+import { restartedAnswer, Signalling, SignalError } from "./whip.js";
 
 // A connection that has not come about by then will not: UDP and TCP are blocked.
 const CONNECT_MS = 3000;
@@ -16,14 +16,18 @@ const MAX_RESTARTS = 3;
 /** The connection could not be made although the server answered. */
 export class BlockedError extends Error {}
 
-/** Events: `lost` (once; `reason`), `track`, `restarting`, `restarted`. */
+/** Events: `lost` (once; `reason`), `closed` (whoever did it), `restarting`, `restarted`. */
 export class RtcLink extends EventTarget {
   reason = "";
   pc;
+  /** Whether it is connected, or was until it was lost. */
+  up = false;
 
   #signalling;
   #answer = "";
-  #timer = 0;
+  #transport = null;
+  #patience = 0;
+  #deadline = 0;
   #restarts = 0;
   #restarting = false;
   #closed = false;
@@ -55,33 +59,37 @@ export class RtcLink extends EventTarget {
     await this.#connected(connectMs);
   }
 
-  /** Ends it; no event follows. */
+  /** Ends it; `lost` does not follow. */
   close() {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#patience);
+    clearTimeout(this.#deadline);
     this.#signalling.close();
     this.pc.close();
+    this.dispatchEvent(new Event("closed"));
   }
 
   async #connected(ms) {
     const { pc } = this;
-    if (pc.connectionState === "connected") return;
+    const blocked = () => new BlockedError("The network lets no WebRTC through");
     await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => finish(new BlockedError("The network lets no WebRTC through")), ms);
+      const timer = setTimeout(() => finish(blocked()), ms);
       const look = () => {
         if (pc.connectionState === "connected") finish(null);
-        else if (["failed", "closed"].includes(pc.connectionState)) {
-          finish(new BlockedError("The network lets no WebRTC through"));
-        }
+        else if (pc.connectionState === "failed") finish(blocked());
       };
-      function finish(error) {
+      const gone = () => finish(new SignalError(0, "The server ended the connection"));
+      const finish = (error) => {
         clearTimeout(timer);
         pc.removeEventListener("connectionstatechange", look);
+        this.removeEventListener("closed", gone);
         if (error) reject(error);
         else resolve();
-      }
+      };
       pc.addEventListener("connectionstatechange", look);
+      this.addEventListener("closed", gone);
+      look();
     });
     this.up = true;
   }
@@ -89,23 +97,27 @@ export class RtcLink extends EventTarget {
   /** The server's goodbye ends DTLS, which no state of the connection tells in every browser. */
   #transportOf(end) {
     const transport = end.transport;
-    if (!transport || transport === this.transport) return;
-    this.transport = transport;
+    if (!transport || transport === this.#transport) return;
+    this.#transport = transport;
     transport.addEventListener("statechange", () => {
       if (transport.state === "closed" || transport.state === "failed") this.#lost("The server ended the connection");
     });
   }
 
   #changed() {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#patience);
     if (this.#closed || !this.up) return;
     const state = this.pc.connectionState;
     if (state === "failed") this.#restart();
-    else if (state === "disconnected") this.#timer = setTimeout(() => this.#restart(), PATIENCE_MS);
-    else if (state === "connected" && this.#restarting) {
-      this.#restarting = false;
-      this.dispatchEvent(new Event("restarted"));
-    }
+    else if (state === "disconnected") this.#patience = setTimeout(() => this.#restart(), PATIENCE_MS);
+    else if (state === "connected") this.#restarted();
+  }
+
+  #restarted() {
+    clearTimeout(this.#deadline);
+    if (!this.#restarting) return;
+    this.#restarting = false;
+    this.dispatchEvent(new Event("restarted"));
   }
 
   /** Another network path for the same connection (RFC 8445 9): the broadcast goes on. */
@@ -118,7 +130,10 @@ export class RtcLink extends EventTarget {
     this.#restarts += 1;
     this.#restarting = true;
     this.dispatchEvent(new Event("restarting"));
-    this.#timer = setTimeout(() => this.#lost("The connection broke"), RESTART_MS);
+    this.#deadline = setTimeout(() => {
+      if (this.pc.connectionState === "connected") this.#restarted();
+      else this.#lost("The connection broke");
+    }, RESTART_MS);
     try {
       const offer = await this.pc.createOffer({ iceRestart: true });
       const fragment = await this.#signalling.restart(offer.sdp);

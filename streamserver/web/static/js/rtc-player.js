@@ -260,7 +260,8 @@ export class RtcPlayer extends EventTarget {
       bitRate: this.#rates.of("bytes", bytes, now) * 8,
     };
     if (packets > this.#arrived.packets) this.#arrived = { packets, atMs: now };
-    if (frames > this.#shown.frames) this.#shown = { frames, atMs: now };
+    // Unequal, not more: before the first picture the sound counts, in other units.
+    if (frames !== this.#shown.frames) this.#shown = { frames, atMs: now };
     this.#judge(now, packets, frames);
   }
 

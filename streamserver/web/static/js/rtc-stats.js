@@ -1,15 +1,21 @@
 // What the browser counts of a connection, as numbers of now (W3C webrtc-stats).
 
-/** Rates from counters that only grow. */
-export class Rates {
-  #before = new Map();
+const WINDOW_MS = 3000;
 
-  /** Growth per second of a counter since it was last asked for, or 0 at first. */
+/** Rates from counters that only grow, over the last seconds. */
+export class Rates {
+  #seen = new Map();
+
+  /** Growth per second of a counter, or 0 at first. */
   of(name, value, atMs) {
-    const before = this.#before.get(name);
-    this.#before.set(name, { value, atMs });
-    if (!before || atMs <= before.atMs || value < before.value) return 0;
-    return ((value - before.value) * 1000) / (atMs - before.atMs);
+    let seen = this.#seen.get(name) ?? [];
+    // A counter that falls belongs to another connection.
+    if (seen.length && value < seen.at(-1).value) seen = [];
+    seen.push({ value, atMs });
+    while (seen.length > 2 && atMs - seen[1].atMs >= WINDOW_MS) seen.shift();
+    this.#seen.set(name, seen);
+    const [first] = seen;
+    return atMs > first.atMs ? ((value - first.value) * 1000) / (atMs - first.atMs) : 0;
   }
 }
 

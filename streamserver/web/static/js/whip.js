@@ -123,7 +123,7 @@ export function restartedAnswer(answer, fragment) {
 }
 
 /** RFC 9725 4.3.3: the new credentials, in the section that the transport is taken from. */
-function fragmentOf(offer) {
+export function fragmentOf(offer) {
   const lines = offer.split(/\r?\n/);
   const pick = (start) => lines.find((line) => line.startsWith(start));
   const found = [
@@ -133,7 +133,7 @@ function fragmentOf(offer) {
 }
 
 /** RFC 9725 4.6: `Link: <turn:host>; rel="ice-server"; username="u"; credential="c"`. */
-function readIceServers(link) {
+export function readIceServers(link) {
   const found = [];
   for (const [, url, rest] of (link ?? "").matchAll(/<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]+))*)/g)) {
     const params = {};
