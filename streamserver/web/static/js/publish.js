@@ -200,7 +200,8 @@ class PublishPage {
     stage.dataset.mirror = String(this.#source === "camera");
     stage.dataset.hidden = String(this.#muted.video);
     setText(byId("tally"), wanted && reason ? `${STATES[state]}: ${reason}` : STATES[state]);
-    if (state === "refused") setText(byId("fault"), reason);
+    // The server's own sentence tells encoders where to put a key.
+    if (state === "refused") setText(byId("fault"), denied && !this.#key ? "Publishing here needs a key." : reason);
     else if (state === "live") setText(byId("fault"), "");
     show(byId("key-form"), state === "refused" && denied);
     show(byId("veil"), !this.#opened);
