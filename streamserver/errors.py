@@ -14,6 +14,7 @@
     │   ├── NotFoundError         no such stream, session or object
     │   ├── UnplayableError       the stream is nothing that this player can play
     │   ├── LimitError            a bound of ours is reached
+    │   │   └── FullError         as many objects are kept as may be
     │   └── ShuttingDownError     the server drains
     ├── ConfigError               the configuration is at fault (exit code 78)
     └── UnavailableError          a port or a service that we need is not to be had (exit code 69)
@@ -23,6 +24,7 @@ __all__ = [
     "AccessDeniedError",
     "ConfigError",
     "CredentialsMissingError",
+    "FullError",
     "InvalidNameError",
     "LimitError",
     "LocalProtocolError",
@@ -110,6 +112,12 @@ class LimitError(RefusedError):
 
     http_status = 503
     rtmp_code = "NetConnection.Connect.Rejected"
+
+
+class FullError(LimitError):
+    """As many objects are kept as may be; one has to go before another comes."""
+
+    http_status = 409
 
 
 class ShuttingDownError(RefusedError):

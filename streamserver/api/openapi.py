@@ -152,9 +152,17 @@ def _operation(route: Route[Any]) -> Json:
 
 def _path_parameters(route: Route[Any]) -> list[Json]:
     return [
-        {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]}
+        {"name": name, "in": "path", "required": True, **_path_parameter(name, route)}
         for name in _PATH_PARAMETER.findall(route.path)
     ]
+
+
+def _path_parameter(name: str, route: Route[Any]) -> Json:
+    if name == "name" and route.is_write:
+        # Renditions can be looked at; what is changed is the stream.
+        schema = {"type": "string", "pattern": f"^{_WORD}$"}
+        return {"description": "Second segment of the stream's name.", "schema": schema}
+    return _PATH_PARAMETERS[name]
 
 
 def _query_parameters(route: Route[Any]) -> list[Json]:

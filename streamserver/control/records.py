@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from streamserver.errors import LimitError
+from streamserver.errors import FullError
 from streamserver.names import StreamKey
 from streamserver.storage import StoredStream, StreamRecords
 
@@ -32,9 +32,9 @@ class Records:
         return list(self._by_name.values())
 
     async def add(self, stored: StoredStream, hashed: str) -> None:
-        """Keeps a new one with the hash of its key. Raises `LimitError`."""
+        """Keeps a new one with the hash of its key. Raises `FullError`."""
         if len(self._by_name) >= _MAX_STREAMS:
-            raise LimitError(f"there are {_MAX_STREAMS} registered streams already")
+            raise FullError(f"there are {_MAX_STREAMS} registered streams already")
         await self._storage.register_stream(stored, hashed)
         self._by_name[stored.stream] = stored
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from streamserver.clock import Clock
-from streamserver.errors import ConfigError, LimitError, NotFoundError, RefusedError
+from streamserver.errors import ConfigError, FullError, NotFoundError, RefusedError
 from streamserver.events import EventLog, check_stream_pattern, expand_types
 from streamserver.net.backoff import Backoff
 from streamserver.net.guard import ForbiddenAddressError, OutgoingGuard
@@ -258,13 +258,13 @@ class Webhooks:
         """Adds one, with a new id and, where it has none, a new secret.
 
         Raises `InvalidWebhookError`, `WebhookConflictError` for a URL that is there already,
-        `LimitError`, and `StorageError` (nothing is added then).
+        `FullError`, and `StorageError` (nothing is added then).
         """
         secret = spec.secret or signing.new_secret()
         spec = replace(spec, id=secrets.token_hex(8), secret=secret, configured=False)
         self._check(spec)
         if len(self._by_id) >= _IN_ALL:
-            raise LimitError(f"there are {_IN_ALL} webhooks already")
+            raise FullError(f"there are {_IN_ALL} webhooks already")
         added = self._enter(spec, ())
         try:
             await self._save()

@@ -110,7 +110,7 @@ async def test_a_duplicate_and_one_too_many_are_refused():
         async with client.post(PATH, json={"url": "rtmp://far.test/live/key-1"}) as response:
             assert response.status == 409
         async with client.post(PATH, json={"url": "rtmp://far.test/live/more"}) as response:
-            assert response.status == 503
+            assert response.status == 409
 
 
 async def test_no_error_repeats_what_was_sent():

@@ -72,8 +72,8 @@ class Writers:
                 made = self._ask(connection, "POST", f"{path}/destinations", body)
                 self.destinations[name] = made["id"]
         elif len(self.webhooks) < 10:
-            body = {"url": f"http://127.0.0.1:9/{name}", "enabled": False}
-            self.webhooks.add(self._ask(connection, "POST", "webhooks", body)["id"])
+            hook = {"url": f"http://127.0.0.1:9/{name}", "enabled": False}
+            self.webhooks.add(self._ask(connection, "POST", "webhooks", hook)["id"])
         else:
             del self.keys[name]
             self._ask(connection, "DELETE", path)

@@ -15,8 +15,8 @@ import msgspec
 from streamserver.clock import Clock
 from streamserver.errors import (
     ConfigError,
+    FullError,
     InvalidNameError,
-    LimitError,
     NotFoundError,
     RefusedError,
 )
@@ -182,7 +182,7 @@ class Destinations(StreamListener):
         for spec in _read_stored(await self._storage.get(_STORED_AS)):
             try:
                 self._enter(spec, self._check(spec.stream, spec.url))
-            except (InvalidTargetError, ConflictError, LimitError) as error:
+            except (InvalidTargetError, ConflictError, FullError) as error:
                 logger.warning("a destination of %s is left out: %s", spec.stream, error)
 
     async def add(
@@ -191,7 +191,7 @@ class Destinations(StreamListener):
         """Adds one, which begins at once when the stream is live.
 
         Raises `InvalidTargetError`, `PrivateDestinationError`, `ConflictError` for a duplicate
-        and for a loop, `LimitError`, and `StorageError` (nothing is added then).
+        and for a loop, `FullError`, and `StorageError` (nothing is added then).
         """
         if "@" in key.name:
             raise InvalidNameError("names with @ are renditions; send the stream itself on")
@@ -297,9 +297,9 @@ class Destinations(StreamListener):
         if own is not None and leads_back(key, own, self._onward()):
             raise ConflictError(f"{target.masked()} leads back to {key} on this very server")
         if len(self.of(key)) >= _PER_STREAM:
-            raise LimitError(f"{key} has {_PER_STREAM} destinations already")
+            raise FullError(f"{key} has {_PER_STREAM} destinations already")
         if sum(map(len, self._by_stream.values())) >= _IN_ALL:
-            raise LimitError(f"there are {_IN_ALL} destinations already")
+            raise FullError(f"there are {_IN_ALL} destinations already")
         return target
 
     def _is_loop(self, one: Destination, local_ip: str, peer_ip: str) -> bool:
