@@ -5,11 +5,7 @@ what a call costs. Whoever has to raise one of them should know why it is worth 
 """
 
 import asyncio
-import sys
-from collections import Counter
-from collections.abc import Callable
 from functools import partial
-from types import FrameType
 from typing import Any
 from urllib.parse import urljoin
 
@@ -34,6 +30,7 @@ from streamserver.outputs.hls.output import HlsOutput
 from streamserver.outputs.hls.settings import HlsSettings
 from streamserver.outputs.hls.viewers import ClientInfo
 from tests import media_factory
+from tests.benchmarks.counting import Calls, count
 from tests.fakes import FakeClock, Turns
 from tests.media_factory import Tag
 
@@ -53,30 +50,6 @@ ANSWERING_CALLS = 12
 _STAND_INS = ("Rig.", "FakeClock.", "FakeTransport.", "Turns.")
 
 HEADERS = b" HTTP/1.1\r\nHost: x\r\nUser-Agent: y\r\nAccept: */*\r\n\r\n"
-
-
-class Calls:
-    """Counts calls of Python functions by name while it is entered."""
-
-    def __init__(self) -> None:
-        self.names: Counter[str] = Counter()
-
-    def __enter__(self) -> "Calls":
-        sys.setprofile(self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        sys.setprofile(None)
-
-    def _note(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "call":
-            code = frame.f_code
-            if code is not Calls.__exit__.__code__:
-                self.names[code.co_qualname] += 1
-
-    @property
-    def total(self) -> int:
-        return self.names.total()
 
 
 class FakeTransport(asyncio.Transport):
@@ -253,15 +226,7 @@ def message_cost(rig: Rig, seconds: int, chunk_size: int = 4096) -> float:
     messages = rig.prepare(seconds, chunk_size)
     with Calls() as calls:
         rig.publish(messages)
-    own = sum(number for name, number in calls.names.items() if name.startswith(_STAND_INS))
-    return (calls.total - own) / len(messages)
-
-
-def count(times: int, action: Callable[[], object]) -> Calls:
-    with Calls() as calls:
-        for _ in range(times):
-            action()
-    return calls
+    return calls.without(*_STAND_INS) / len(messages)
 
 
 async def test_a_message_from_the_wire_to_the_part_is_few_calls():
