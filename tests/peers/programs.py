@@ -38,6 +38,7 @@ PROGRAMS = (
     Program("Chromium", ("chromium",), "chromium"),
     Program("nginx", ("nginx", "libnginx-mod-rtmp"), "nginx"),
     Program("Caddy", ("caddy",), "caddy"),
+    Program("coturn", ("coturn",), "turnserver"),
     Program("mpv", ("mpv",), "mpv"),
     Program("VLC", ("vlc-bin", "vlc-plugin-base"), "cvlc"),
 )
