@@ -62,7 +62,6 @@ def write_answer(agreement: Agreement, local: Local, *, session_id: int) -> str:
     # RFC 8843 7.3: in the order of the offer.
     bundle = [mid for mid in dict.fromkeys(offer.bundle) if mid in mids]
     text = _session_lines(session_id, bundle)
-    first = next((i for mid in bundle for i in alive if offer.sections[i].mid == mid), alive[0])
     for index, section in enumerate(offer.sections):
         if index not in alive:
             text += [f"m={section.kind} 0 {section.protocol} {section.raw_formats}", _NOWHERE]
@@ -70,10 +69,10 @@ def write_answer(agreement: Agreement, local: Local, *, session_id: int) -> str:
             # RFC 8829 5.3.1: a rejected section says inactive, so that no parser asks for more.
             text += ["a=inactive"] if section.is_rtp else []
         elif index == agreement.data:
-            text += _data_section(section) + _transport(local, with_candidates=index == first)
+            text += _data_section(section) + _transport(local)
         else:
             text += _media_section(section, agreement, index)
-            text += _transport(local, with_candidates=index == first)
+            text += _transport(local)
     return "\r\n".join((*text, ""))
 
 
@@ -176,7 +175,7 @@ def _data_section(section: Section) -> list[str]:
     return [*text, f"a=sctp-port:{_SCTP_PORT}", f"a=max-message-size:{_MAX_MESSAGE_BYTES}"]
 
 
-def _transport(local: Local, *, with_candidates: bool) -> list[str]:
+def _transport(local: Local, *, with_candidates: bool = True) -> list[str]:
     lines = [
         f"a=ice-ufrag:{local.ufrag}",
         f"a=ice-pwd:{local.password}",
@@ -185,7 +184,8 @@ def _transport(local: Local, *, with_candidates: bool) -> list[str]:
         f"a=setup:{local.setup}",
     ]
     if with_candidates:
-        # RFC 8843 7.4: once, in the section that the transport is taken from.
+        # RFC 8843 7.4 has them once in an offer, where the transport is taken from. In an answer
+        # every section has them: some clients read those of the last one only.
         lines += [f"a=candidate:{candidate}" for candidate in local.candidates]
         lines.append("a=end-of-candidates")
     return lines

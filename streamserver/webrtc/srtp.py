@@ -82,8 +82,9 @@ class SrtpOut:
     def protect_run(self, arena: Arena, offset: int, lengths: Sequence[int]) -> int:
         """Protects packets that lie in a row, each with room for ``overhead`` behind it.
 
-        Answers the bytes that they fill together. One that libsrtp refuses is counted and stays
-        as it was, to be dropped by its receiver. Raises like `protect`, before anything is done.
+        Answers the bytes that they fill together. One that libsrtp refuses is counted and becomes
+        zeros, which its receiver drops: what lies in the row is sent as a whole, and nothing may
+        leave in the clear. Raises like `protect`, before anything is done.
         """
         overhead = self.overhead
         total = sum(lengths) + overhead * len(lengths)
@@ -96,6 +97,7 @@ class SrtpOut:
             cell[0] = length
             if protect(handle, at, cell):
                 self.refused += 1
+                private.ffi.memmove(at, bytes(length + overhead), length + overhead)
             at += length + overhead
         return total
 

@@ -71,7 +71,7 @@ def test_the_answer_to_a_publisher_says_what_makes_it_begin_well():
     assert "profile-level-id=420034" in text
     assert "x-google-start-bitrate=2500" in text
     assert "stereo=1" in text
-    assert text.count("a=candidate:") == text.count("a=end-of-candidates") == 1
+    assert text.count("a=candidate:") == text.count("a=end-of-candidates") == 3
     audio, video, data = read_description(text).sections
     assert {one.direction for one in (audio, video)} == {"recvonly"}
     assert [form.payload_type for form in video.formats] == [102, 103]

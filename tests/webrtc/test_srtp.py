@@ -114,6 +114,30 @@ def test_a_packet_is_sent_again_within_the_window_and_refused_beyond_it():
     assert out.refused == 1
 
 
+def test_a_packet_of_a_row_that_is_refused_leaves_as_zeros_and_never_in_the_clear():
+    arena, out = Arena(400), SrtpOut(keys())
+    secret = b"plain pictures"
+
+    def send(*sequences: int) -> bytes:
+        packets = [rtp(sequence, secret) for sequence in sequences]
+        step = len(packets[0]) + out.overhead
+        for index, packet in enumerate(packets):
+            arena.data[index * step : index * step + len(packet)] = packet
+        size = out.protect_run(arena, 0, [len(packet) for packet in packets])
+        assert size == step * len(packets)
+        return bytes(arena.view[:size])
+
+    send(1)
+    sent = send(2000, 1, 2001)
+    step = len(sent) // 3
+    assert out.refused == 1
+    assert secret not in sent
+    assert sent[step : 2 * step] == bytes(step)
+    inward = SrtpIn(keys())
+    assert opened(inward, sent[:step]) == rtp(2000, secret)
+    assert opened(inward, sent[2 * step :]) == rtp(2001, secret)
+
+
 def protected(packet: bytes, out: SrtpOut | None = None) -> bytes:
     arena = Arena(2048)
     arena.data[: len(packet)] = packet
