@@ -18,6 +18,7 @@ import aioice.ice
 import av
 from aioice import stun
 from aiortc import (
+    RTCBundlePolicy,
     RTCCertificate,
     RTCConfiguration,
     RTCPeerConnection,
@@ -272,10 +273,8 @@ class EncodedTrack(MediaStreamTrack):
 class Browser:
     """`RTCPeerConnection` with what tests ask of it. Use it as an async context manager."""
 
-    def __init__(self) -> None:
-        # Not MAX_BUNDLE: aiortc then takes the candidates of the last section, and RFC 8843 has
-        # them stand in the first.
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(self, bundle: RTCBundlePolicy = RTCBundlePolicy.BALANCED) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=bundle))
         self.is_connected = asyncio.Event()
         self.is_closed = asyncio.Event()
         self.received: dict[str, asyncio.Queue[RtpPacket]] = {}
