@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 PEER_ARGS ?=
 BENCH_ARGS ?=
+SECONDS ?= 60
+TARGETS ?=
 
-.PHONY: run test lint types contracts unit test-peers bench bench-long format clean
+.PHONY: run test lint types contracts unit test-peers bench bench-long fuzz soak format clean
 
 run: $(VENV)/.run-installed
 	$(BIN)/streamserver demo $(ARGS)
@@ -37,6 +39,15 @@ bench: $(VENV)/.dev-installed
 
 bench-long: $(VENV)/.dev-installed
 	$(BIN)/python -m benchmarks --long $(BENCH_ARGS)
+
+# SECONDS for each target, TARGETS to choose some; led by coverage where atheris can be installed.
+fuzz: $(VENV)/.dev-installed
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+# Ten minutes; MINUTES=60 for an hour.
+soak: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10)
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff check --fix .

@@ -278,7 +278,9 @@ def sequence_header_of(data: bytes) -> bytes | None:
 
 def parse_obu(obu: bytes) -> SequenceHeader:
     """Reads a sequence header OBU, header and size included. Raises `RemoteProtocolError`."""
-    where = next(split_obus(obu))
+    where = next(split_obus(obu), None)
+    if where is None:
+        raise RemoteProtocolError("an AV1 sequence header is empty")
     return parse_sequence_header(obu[where.payload : where.end])
 
 
