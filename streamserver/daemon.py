@@ -18,6 +18,9 @@ __all__ = ["run"]
 _NOFILE_WANTED: Final = 65_536
 """Open files asked of the kernel at the start: a viewer is one or two."""
 
+_NOFILE_SPARE: Final = 100
+"""Files besides connections."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ async def run(
 
     ``ready`` is called once, when all ports are open. Raises as `Server.start` does.
     """
-    _raise_open_files()
+    _raise_open_files(config.config.limits.max_connections)
     server = Server(config.config, demo=demo, tls_self_signed=tls_self_signed)
     await server.start()
     # SIGHUP would end the process; what can be reloaded without a restart is the certificates.
@@ -66,9 +69,18 @@ async def _pet(manager: ServiceManager) -> None:
         await asyncio.sleep(manager.watchdog_s)
 
 
-def _raise_open_files() -> None:
-    """Raises the soft limit on open files towards the hard one."""
+def _raise_open_files(connections: int) -> None:
+    """Raises the soft limit on open files towards the hard one; says so where that is too little
+    for what may connect."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _NOFILE_WANTED if hard == resource.RLIM_INFINITY else min(hard, _NOFILE_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if resource.RLIM_INFINITY != soft < connections + _NOFILE_SPARE:
+        logger.warning(
+            "only %d open files are allowed, too few for limits.max_connections = %d: raise "
+            "LimitNOFILE in the unit, or nofile in limits.conf",
+            soft,
+            connections,
+        )

@@ -68,6 +68,7 @@ from streamserver.ffmpeg import ts
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool
+from streamserver.hub.limits import Limits
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.sources import OwnPackets, SourceHold, Sources
@@ -94,6 +95,7 @@ from streamserver.settings import (
     feed_bounds,
     front_settings,
     hls_settings,
+    limit_settings,
     registry_settings,
     rtmp_settings,
     webrtc_settings,
@@ -123,9 +125,16 @@ class _Tls:
 class _Hub:
     """Streams, sessions, and the loop that they run on."""
 
-    def __init__(self, config: Config, clock: Clock, executor: MediaExecutor) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        executor: MediaExecutor,
+        complain: Callable[..., object],
+    ) -> None:
         self.driver = Driver(clock)
         self.sessions = SessionTable()
+        self.limits = Limits(self.sessions, limit_settings(config), complain)
         self.registry = Registry(
             clock,
             self.driver.schedule,
@@ -149,6 +158,7 @@ class _Hub:
         self.driver.add_ticker(self.ends.tick)
         self.lag = LoopLag()
         self.driver.add_ticker(self.registry.tick)
+        self.driver.add_ticker(self.limits.tick)
         self.driver.add_ticker(self.feeds.tick)
         # In a thread: it takes tens of milliseconds for hundreds of megabytes.
         trim = partial(asyncio.get_running_loop().run_in_executor, None, malloc_trim)
@@ -347,7 +357,8 @@ class Server:
             secret = await self._storage.signing_secret()
             stack.pop_all()
         self._executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
-        hub = self._hub = _Hub(config, self.clock, self._executor)
+        complain = partial(self._complaints.log, logging.WARNING)
+        hub = self._hub = _Hub(config, self.clock, self._executor, complain)
         events = self._events = await self._open_events(hub, self._storage)
         self._hls = self._make_hls(hub, self.access, self._executor, secret)
         self._destinations = await self._make_destinations(hub, self._storage)
@@ -361,6 +372,7 @@ class Server:
             apps=config.server.apps,
             stream_keys=self.access.stream_keys,
             lend=self._destinations.lend,
+            limits=hub.limits,
         )
         publishing.on_refused = events.announcer.publish_refused
         self._notices = make_notices(self.access, hub.registry, hub.sessions, self.clock)
@@ -445,6 +457,7 @@ class Server:
             clock=self.clock,
             connecting=connecting,
             bans=self.access.bans if self.access else None,
+            limits=hub.limits,
             complain=partial(self._complaints.log, logging.INFO),
         )
         self._rtmp.append(endpoint)
@@ -548,6 +561,7 @@ class Server:
             authorize=PlayGate(access.decider, self._is_local, hub.registry.demand).check_hls,
             sources=hub.sources,
             is_revoked=access.is_revoked,
+            limits=hub.limits,
         )
         hub.registry.add_listener(output)
         hub.driver.add_ticker(output.tick)
@@ -604,7 +618,10 @@ class Server:
             sources=hub.sources,
         )
         hub.driver.add_ticker(output.tick)
-        return _Live(Watching(hub.registry, hub.sessions, access.decider, self.clock), output)
+        watching = Watching(
+            hub.registry, hub.sessions, access.decider, self.clock, limits=hub.limits
+        )
+        return _Live(watching, output)
 
     def _make_api(
         self,
@@ -646,6 +663,7 @@ class Server:
                     "media": hls.stats.media,
                 },
                 rtmp_connections=self._rtmp_outcomes,
+                limit_refusals=lambda: hub.limits.refused,
                 access=access,
                 destinations=destinations,
                 renditions=hub.renditions,

@@ -8,6 +8,7 @@ from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.rtmp import RtmpSettings
 from streamserver.endpoints.webrtc import RtcSettings
 from streamserver.feeds.cmaf.settings import CmafSettings
+from streamserver.hub.limits import LimitSettings
 from streamserver.hub.registry import RegistrySettings
 from streamserver.hub.stream import LogBounds
 from streamserver.outputs.fanout import FanOutSettings
@@ -22,6 +23,7 @@ __all__ = [
     "feed_bounds",
     "front_settings",
     "hls_settings",
+    "limit_settings",
     "registry_settings",
     "rtmp_settings",
     "webrtc_settings",
@@ -40,6 +42,16 @@ def registry_settings(config: Config) -> RegistrySettings:
         reconnect_window_ms=int(config.server.reconnect_window_s * 1000),
         max_publishers=config.limits.max_publishers,
         takeover=config.server.takeover,
+    )
+
+
+def limit_settings(config: Config) -> LimitSettings:
+    """Of those who come, and of publishers."""
+    limits = config.limits
+    return LimitSettings(
+        viewers_per_stream=limits.viewers_per_stream,
+        publishers_per_address=limits.publishers_per_address,
+        publisher_bit_rate=limits.publisher_bit_rate,
     )
 
 
@@ -100,12 +112,14 @@ def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
         proxy_protocol=rtmp.proxy_protocol,
         max_connections=limits.max_connections,
         max_connections_per_address=limits.connections_per_address,
+        max_bytes_before_auth=limits.bytes_before_auth,
         session=SessionSettings(
             decide_connect=rtmp.adobe_auth or asked,
             chunk_size=rtmp.chunk_size,
             setup_timeout_ns=int(rtmp.setup_timeout_s * 1e9),
             idle_timeout_ns=int(rtmp.idle_timeout_s * 1e9),
             max_media_bytes=limits.max_message_bytes,
+            max_held_bytes=limits.bytes_before_auth,
         ),
     )
 

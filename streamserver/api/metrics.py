@@ -109,6 +109,12 @@ METRICS: Final = (
         "RTMP connections that ended, by how.",
         ("outcome",),
     ),
+    Metric(
+        "streamserver_limit_refusals_total",
+        _COUNTER,
+        "Viewers refused and publishers refused or closed, by the bound that was reached.",
+        ("limit",),
+    ),
     Metric("streamserver_audio_renditions", _GAUGE, "Streams' audio being converted."),
     Metric(
         "streamserver_audio_rendition_packets_total",
@@ -296,6 +302,9 @@ class MetricsSources:
     rtmp_connections: Callable[[], Mapping[str, int]] = _nothing
     """RTMP connections that ended, by outcome: a few fixed words."""
 
+    limit_refusals: Callable[[], Mapping[str, int]] = _nothing
+    """Who was refused at a bound, by its key in ``[limits]``."""
+
     feed_log_bytes: Callable[[], Mapping[str, int]] = _nothing
     """Bytes held by the logs of feeds, by feed (cmaf, ts ...)."""
 
@@ -407,6 +416,7 @@ def _doors(sources: MetricsSources) -> _Readers:
         "streamserver_http_aborted_total": lambda: sum(front.aborted for front in fronts),
         "streamserver_hls_requests_total": sources.hls_requests,
         "streamserver_rtmp_connections_total": sources.rtmp_connections,
+        "streamserver_limit_refusals_total": sources.limit_refusals,
     }
 
 

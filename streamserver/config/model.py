@@ -553,6 +553,18 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_publishers: Count = 100
     """Streams that may be live at once."""
 
+    publishers_per_address: Count = 20
+    """Streams that one address may publish at once; this machine may publish more."""
+
+    publisher_bit_rate: Annotated[int, Meta(ge=100_000, le=10_000_000_000)] = 100_000_000
+    """Bits per second of one publisher, over five seconds; beyond, it is closed."""
+
+    viewers_per_stream: Count = 5_000
+    """Viewers of one stream at once, over all protocols."""
+
+    bytes_before_auth: Annotated[int, Meta(ge=64 * 1024, le=64 * _MIB)] = 2 * _MIB
+    """Bytes that an RTMP connection may send before it was let in."""
+
     max_connections: Count = 10_000
     """Connections over all ports."""
 

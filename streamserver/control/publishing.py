@@ -11,6 +11,7 @@ from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
 from streamserver.errors import AccessDeniedError, InvalidNameError, RefusedError
 from streamserver.hub import sessions
+from streamserver.hub.limits import Limits
 from streamserver.hub.registry import Lease, Registry
 from streamserver.hub.sessions import Session, SessionTable
 from streamserver.names import DEFAULT_NAME, StreamKey
@@ -50,6 +51,7 @@ class Publishing:
         apps: tuple[str, ...] = (),
         stream_keys: StreamKeyDecider | None = None,
         lend: Lend | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """``apps`` are the only apps that exist; empty for any. ``stream_keys`` knows the streams
         that a key in the place of a name stands for."""
@@ -62,6 +64,7 @@ class Publishing:
         self._apps = apps
         self._stream_keys = stream_keys
         self._lend = lend
+        self._limits = limits or Limits(table)
 
     async def open(self, attempt: Attempt) -> Publication:
         """Lets a publisher in.
@@ -77,6 +80,7 @@ class Publishing:
 
     async def _open(self, attempt: Attempt) -> Publication:
         key, session_id, decision = await self._admit(attempt)
+        self._limits.check_publisher(key, attempt.remote_ip)
         session = self._session(attempt, key, session_id, decision)
         lease = await self._registry.claim(key, session)
         self._table.add(session)

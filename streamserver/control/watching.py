@@ -9,6 +9,7 @@ from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
 from streamserver.errors import NotFoundError, ShuttingDownError
 from streamserver.hub import sessions
+from streamserver.hub.limits import Limits
 from streamserver.hub.registry import Registry, StreamListener
 from streamserver.hub.sessions import Session, SessionTable
 from streamserver.hub.stream import Stream
@@ -36,8 +37,15 @@ class Watching(StreamListener):
     """Decides about viewers and enters them; some wait here for their stream to begin."""
 
     def __init__(
-        self, registry: Registry, table: SessionTable, decider: Decides, clock: Clock
+        self,
+        registry: Registry,
+        table: SessionTable,
+        decider: Decides,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits or Limits(table)
         self._registry = registry
         self._table = table
         self._decider = decider
@@ -54,10 +62,11 @@ class Watching(StreamListener):
         """Lets a viewer in, after at most ``wait_s`` seconds of waiting for the stream.
 
         Raises `RefusedError` of a kind that says why: `AccessDeniedError`, `InvalidNameError`,
-        `NotFoundError`, `ShuttingDownError`.
+        `NotFoundError`, `LimitError`, `ShuttingDownError`.
         """
         key, session_id, decision = await self._admit(attempt)
         stream = await self._find(key, wait_s)
+        self._limits.check_viewer(key)
         wall_ns = self._clock.wall_ns()
         session = attempt.session(sessions.Action.PLAY, key, session_id, wall_ns, decision)
         self._table.add(session)

@@ -23,6 +23,8 @@ from streamserver.control.publishing import Publication, Publishing
 from streamserver.endpoints.rtmp_attempts import connect_attempt, media_attempt
 from streamserver.endpoints.rtmp_watch import PlayDoor, RtmpWatch
 from streamserver.errors import NotFoundError, RefusedError, RemoteProtocolError
+from streamserver.hub.limits import Limits
+from streamserver.hub.sessions import SessionTable
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.net.addresses import unmap
 from streamserver.net.proxies import TrustedProxies
@@ -97,6 +99,9 @@ class RtmpSettings:
     max_connections_per_address: int = 1_000
     """Connections at once from one address that is no trusted proxy."""
 
+    max_bytes_before_auth: int = 2 * 2**20
+    """Bytes that a connection may send before it was let in to publish or play."""
+
     session: SessionSettings = field(default_factory=SessionSettings)
     """Bounds of each session."""
 
@@ -141,6 +146,7 @@ class RtmpConnection(asyncio.Protocol):
         self._deciding: asyncio.Task[None] | None = None
         self._outcome = "closed"
         self._closing = False
+        self._may = False
 
     # ---- the transport ----------------------------------------------------------------------
 
@@ -186,6 +192,10 @@ class RtmpConnection(asyncio.Protocol):
         self._flush()
         if fault is not None:
             self._end(str(fault))
+        elif not self._may and self._is_too_much():
+            self._outcome = "refused"
+            self._endpoint.limits.count("bytes_before_auth", self._peer)
+            self._end("too much came before it was let in (limits.bytes_before_auth)")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Lets go of everything."""
@@ -318,7 +328,7 @@ class RtmpConnection(asyncio.Protocol):
         if self._closing or not self.session.accept_publish(request, now_ns):
             publication.close("the publisher left while it was let in")
             return
-        self._publication = publication
+        self._publication, self._may = publication, True
         self._ingest = RtmpIngest(publication.lease)
         self._outcome = "published"
         logger.info(
@@ -390,7 +400,7 @@ class RtmpConnection(asyncio.Protocol):
         if self._closing or transport is None or not self.session.accept_play(request):
             watch.close()
             return
-        self._watch = watch
+        self._watch, self._may = watch, True
         self._outcome = "played"
         self._flush()
         logger.info("%s plays %s", self._peer, watch.session.stream)
@@ -455,6 +465,9 @@ class RtmpConnection(asyncio.Protocol):
             self._endpoint.complain("%s closed: %s", self._peer, reason)
         _close(self._transport)
 
+    def _is_too_much(self) -> bool:
+        return self.session.bytes_received > self._endpoint.settings.max_bytes_before_auth
+
     def _read_proxy_header(self, data: bytes) -> bytes:
         """Takes the PROXY header off; answers what follows it."""
         assert self._proxy is not None
@@ -494,6 +507,7 @@ class RtmpEndpoint:
         play: PlayDoor | None = None,
         connecting: Connecting | None = None,
         bans: BanTable | None = None,
+        limits: Limits | None = None,
         complain: Callable[..., object] = logger.info,
     ) -> None:
         """``play`` lets players in; without it the listener only takes publishers. ``complain``
@@ -503,6 +517,7 @@ class RtmpEndpoint:
         self.settings = settings
         self.connecting = connecting
         self._bans = bans
+        self.limits = limits or Limits(SessionTable())
         self.publishing = publishing
         self.play = play
         self.complain = complain

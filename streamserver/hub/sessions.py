@@ -172,6 +172,15 @@ class SessionTable:
         of_stream = self._by_stream.get(stream)
         return list(of_stream.viewers.values()) if of_stream else []
 
+    def viewer_count(self, stream: StreamKey) -> int:
+        """How many watch one stream, over any protocol."""
+        of_stream = self._by_stream.get(stream)
+        return len(of_stream.viewers) if of_stream else 0
+
+    def publishers(self) -> list[Session]:
+        """Every publisher."""
+        return [one for some in self._by_stream.values() for one in some.publishers.values()]
+
     def peak(self, stream: StreamKey) -> int:
         """The most viewers at once since somebody was last connected to the stream."""
         of_stream = self._by_stream.get(stream)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
 from streamserver.ingest.assembler import Assembler, Frame
 from streamserver.media.errors import DamagedFrameError
@@ -74,8 +75,13 @@ class RtmpIngest:
                 self._codecs[codec.kind] = codec
                 self.assembler.configure(codec, config)
             case ChannelConfig(Codec.OPUS, channels):
+                try:
+                    head = OpusHead.of_channels(channels).to_bytes()
+                except RemoteProtocolError as error:
+                    self.assembler.lease.stream.note(f"ignored: {error}")
+                    return
                 self._codecs[Kind.AUDIO] = Codec.OPUS
-                self.assembler.configure(Codec.OPUS, OpusHead.of_channels(channels).to_bytes())
+                self.assembler.configure(Codec.OPUS, head)
             case Ignored(reason):
                 self.assembler.lease.stream.note(f"ignored: {reason}")
 

@@ -27,6 +27,7 @@ NAMES = re.findall(
     streamserver_http_requests_total streamserver_http_parked_total
     streamserver_http_aborted_total
     streamserver_hls_requests_total streamserver_rtmp_connections_total
+    streamserver_limit_refusals_total
     streamserver_audio_renditions streamserver_audio_rendition_packets_total
     streamserver_audio_rendition_cpu_seconds_total
     streamserver_webrtc_peers streamserver_webrtc_packets_total
@@ -90,6 +91,8 @@ def test_no_label_is_an_id_or_the_name_of_a_stream():
         # A hook by its number in the configuration.
         "decider", "hook",
         "type", "transport",
+        # A key of [limits].
+        "limit",
     }  # fmt: skip
 
 

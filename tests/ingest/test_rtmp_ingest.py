@@ -214,3 +214,12 @@ async def test_a_revoked_lease_appends_nothing(publisher):
     publisher.send(tags[40:])
     publisher.ingest.assembler.flush()
     assert publisher.lease.stream.packets.end == end
+
+
+async def test_opus_of_a_layout_that_nobody_knows_is_noted_and_ends_nothing(publisher):
+    # Enhanced RTMP v2, MultichannelConfig: 13 channels in an order that is not said.
+    publisher.ingest.media(False, 0, b"\x94Opus\x00\x0d", START_NS)
+    publisher.send(list(media_factory.tags(media_factory.h264_aac().flv)))
+    stream = publisher.registry.get(KEY)
+    assert stream is not None
+    assert any("13 channels" in note for note in stream.health_notes)

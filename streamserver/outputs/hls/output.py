@@ -9,6 +9,7 @@ from streamserver.clock import Clock
 from streamserver.errors import AccessDeniedError, LocalProtocolError, NotFoundError
 from streamserver.feeds.items import CmafItem
 from streamserver.hub.keyframes import STEADY_MS
+from streamserver.hub.limits import Limits
 from streamserver.hub.registry import StreamListener
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.slicer import Slicer
@@ -111,6 +112,7 @@ class HlsOutput(StreamListener):
         authorize: Authorize,
         sources: Sources | None = None,
         is_revoked: Callable[[str], bool] = lambda credential: False,
+        limits: Limits | None = None,
     ) -> None:
         """``secret`` signs session ids and must survive a restart, so that players go on.
 
@@ -135,6 +137,7 @@ class HlsOutput(StreamListener):
             supply=self._supply,
             left=self._viewer_left,
             wall_ns=clock.wall_ns,
+            limits=limits,
         )
         self._wall_ns = clock.wall_ns
         self._slicer = slicer

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from streamserver.errors import AccessDeniedError, LimitError
+from streamserver.hub.limits import Limits
 from streamserver.hub.sessions import Action, Protocol, Session, SessionTable
 from streamserver.names import StreamKey
 from streamserver.outputs.hls.settings import HlsSettings, HlsStats
@@ -93,9 +94,11 @@ class HlsViewers:
         supply: Callable[[StreamKey], Supply | None],
         left: Callable[[Viewer, str | None], None],
         wall_ns: Callable[[], int],
+        limits: Limits | None = None,
     ) -> None:
         """``left(viewer, reason)`` is told who went; the reason is None without a kick."""
         self._table = table
+        self._limits = limits or Limits(table)
         self._settings = settings
         self._stats = stats
         self._supply = supply
@@ -148,7 +151,7 @@ class HlsViewers:
     def _join(
         self, stream: StreamKey, verified: VerifiedId, client: ClientInfo, now_ns: int
     ) -> Viewer:
-        self._check_bounds(client.ip)
+        self._check_bounds(stream, client.ip)
         session = Session(
             id=verified.id,
             action=Action.PLAY,
@@ -169,8 +172,9 @@ class HlsViewers:
         self._table.add(session)
         return viewer
 
-    def _check_bounds(self, ip: str) -> None:
+    def _check_bounds(self, stream: StreamKey, ip: str) -> None:
         settings = self._settings
+        self._limits.check_viewer(stream)
         if len(self._viewers) >= settings.max_sessions:
             self._stats.refused += 1
             raise LimitError(f"{settings.max_sessions} viewers watch already")
