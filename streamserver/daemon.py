@@ -37,10 +37,9 @@ async def run(
     ``ready`` is called once, when all ports are open. Raises as `Server.start` does.
     """
     _raise_open_files(config.config.limits.max_connections)
-    server = Server(config.config, demo=demo, tls_self_signed=tls_self_signed)
+    server = Server(config.config, loaded=config, demo=demo, tls_self_signed=tls_self_signed)
     await server.start()
-    # SIGHUP would end the process; what can be reloaded without a restart is the certificates.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_soon)
     # What lives until the end needs no look at every collection.
     gc.collect()
     gc.freeze()

@@ -21,6 +21,7 @@ __all__ = [
     "Redactor",
     "TextFormatter",
     "escape_controls",
+    "set_level",
     "set_up_logging",
     "use_color",
 ]
@@ -239,6 +240,11 @@ class RateLimitedLogger:
     def warning(self, message: str, *args: object, **facts: object) -> bool:
         """`log` at WARNING."""
         return self.log(logging.WARNING, message, *args, **facts)
+
+
+def set_level(level: str) -> None:
+    """How much this package logs from now on: a name of `logging`, in any case."""
+    logging.getLogger("streamserver").setLevel(level.upper())
 
 
 def use_color(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:

@@ -33,7 +33,7 @@ from streamserver.api.idempotency import Idempotency
 from streamserver.api.metrics import MetricsSources, ServerMetrics
 from streamserver.auth import Access, Decider, is_loopback_request
 from streamserver.clock import Clock, SystemClock
-from streamserver.config import Config, OpusForm
+from streamserver.config import Config, LoadedConfig, OpusForm
 from streamserver.control.access_assembly import make_connecting, make_notices, open_access
 from streamserver.control.callbacks import Callbacks, Handler
 from streamserver.control.connecting import Connecting
@@ -45,12 +45,15 @@ from streamserver.control.draining import Drain
 from streamserver.control.eventing import Eventing, open_events
 from streamserver.control.facts import ListenerFacts, LoopLag, ServerFacts
 from streamserver.control.hook_notices import HookNotices
+from streamserver.control.live_settings import LiveSettings
 from streamserver.control.playing import PlayGate
 from streamserver.control.publishing import Publishing
 from streamserver.control.pulling import make_pulls
 from streamserver.control.records import Records
 from streamserver.control.registering import Registering
+from streamserver.control.reloading import ReloadError, Reloading
 from streamserver.control.session_ends import SessionEnds
+from streamserver.control.settings_models import Reloaded
 from streamserver.control.totals import Totals
 from streamserver.control.watching import Watching
 from streamserver.control.webhooks import WebhookControl
@@ -62,6 +65,7 @@ from streamserver.endpoints.http.mounts import api_mount, hls_mount, pages_mount
 from streamserver.endpoints.rtmp import RtmpEndpoint
 from streamserver.endpoints.rtmp_watch import PlayDoor
 from streamserver.endpoints.webrtc import RtcEndpoint, RtcHub
+from streamserver.errors import LocalProtocolError
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
@@ -73,7 +77,7 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import SessionTable
 from streamserver.hub.sources import OwnPackets, SourceHold, Sources
 from streamserver.ingest.pull import Pulls
-from streamserver.logging_setup import RateLimitedLogger
+from streamserver.logging_setup import RateLimitedLogger, set_level
 from streamserver.malloc import MemoryReturn, malloc_trim
 from streamserver.media.track import Codec
 from streamserver.net.addresses import Listening, lan_address
@@ -96,11 +100,12 @@ from streamserver.settings import (
     front_settings,
     hls_settings,
     limit_settings,
+    live_registry_settings,
     registry_settings,
     rtmp_settings,
     webrtc_settings,
 )
-from streamserver.storage import Storage, open_storage
+from streamserver.storage import Storage, StorageError, open_storage
 from streamserver.web.pages import Pages
 
 __all__ = ["Server"]
@@ -185,13 +190,19 @@ class Server:
         *,
         clock: Clock | None = None,
         environ: Mapping[str, str] = os.environ,
+        loaded: LoadedConfig | None = None,
         demo: bool = False,
         tls_self_signed: bool = False,
         deciders: Sequence[Decider] = (),
     ) -> None:
-        """Opens nothing yet. ``deciders`` are a program's own voices about who may; see
-        `CoroutineDecider`."""
+        """Opens nothing yet.
+
+        ``loaded`` knows where ``config`` came from, for `reload`. ``deciders``
+        are a program's own voices about who may; see `CoroutineDecider`.
+        """
         self.config = config
+        self._loaded = loaded or LoadedConfig(config)
+        self._reloading: Reloading | None = None
         self.clock = clock or SystemClock()
         self.access: Access | None = None
         """Who may; known once the server has started."""
@@ -327,6 +338,25 @@ class Server:
         self.facts.is_listening = False
         self.facts.listeners.clear()
 
+    async def reload(self) -> Reloaded:
+        """Reads the configuration again; says what changed and what waits for a restart.
+
+        Raises `ReloadError`: nothing has changed then.
+        """
+        if self._reloading is None:
+            raise LocalProtocolError("the server has not started")
+        return await self._reloading.reload()
+
+    def reload_soon(self) -> None:
+        """The same as a signal handler can call it; faults are logged."""
+        self._run(self._reload_and_tell())
+
+    async def _reload_and_tell(self) -> None:
+        try:
+            await self.reload()
+        except (ReloadError, StorageError) as error:
+            logger.error("reload: %s", error)
+
     def reload_certificates(self) -> None:
         """Looks at the certificate files now, not within a second."""
         for files in self._certificates:
@@ -386,6 +416,10 @@ class Server:
         credentials = CredentialControl(self.access, self._storage, hub.ends, self.clock)
         records = Records(self._storage)
         await records.load()
+        live_settings = await self._open_settings(hub, self._storage)
+        self._reloading = Reloading(
+            live_settings, self.access, credentials, self.reload_certificates
+        )
         api = self._make_api(
             hub,
             self._hls,
@@ -396,6 +430,8 @@ class Server:
             events,
             records,
             self._storage,
+            live_settings,
+            self._reloading,
         )
         await self._open_http(self._hls, live, api, tls.https)
         self.facts.is_listening = True
@@ -403,6 +439,24 @@ class Server:
         self._pulls = self._start_pulls(hub, publishing)
         if self._with_demo:
             self._run(demonstrate(publishing, self.clock))
+
+    async def _open_settings(self, hub: _Hub, storage: Storage) -> LiveSettings:
+        live = LiveSettings(self._loaded, storage)
+        await live.load()
+        hub.registry.settings_of = partial(
+            live_registry_settings, registry_settings(self.config), live
+        )
+        level = self.config.log.level
+
+        def changed() -> None:
+            nonlocal level
+            if live.log_level is not level:
+                level = live.log_level
+                set_level(level)
+
+        live.on_change = changed
+        changed()
+        return live
 
     async def _open_events(self, hub: _Hub, storage: Storage) -> Eventing:
         config = self.config
@@ -634,6 +688,8 @@ class Server:
         events: Eventing,
         records: Records,
         storage: Storage,
+        live_settings: LiveSettings,
+        reloading: Reloading,
     ) -> Api:
         control = Control(
             registry=hub.registry,
@@ -682,6 +738,8 @@ class Server:
         )
         services = Services(
             control=control,
+            settings=live_settings,
+            reloading=reloading,
             idempotency=Idempotency(storage, self.clock.wall_ns),
             registering=Registering(control, records, credentials, apps=self.config.server.apps),
             credentials=credentials,
@@ -694,8 +752,7 @@ class Server:
                 self.config.http.public_url or self.config.http.base_path or "/"
             ),
         )
-        settings = ApiSettings(public_viewer_count=self.config.http.public_viewer_count)
-        return Api(services, ChainAuthorizer(access.decider, self._is_local), settings)
+        return Api(services, ChainAuthorizer(access.decider, self._is_local), ApiSettings())
 
     def _is_banned(self, ip: str) -> bool:
         return self.access is not None and self.access.bans.is_banned(ip)

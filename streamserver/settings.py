@@ -1,9 +1,11 @@
 """From the configuration to the settings of each part: the one place where their names meet."""
 
+from dataclasses import replace
 from ssl import SSLContext
 from typing import Final
 
 from streamserver.config import Config, HookAction, memory_bound
+from streamserver.control.live_settings import LiveSettings
 from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.rtmp import RtmpSettings
 from streamserver.endpoints.webrtc import RtcSettings
@@ -11,6 +13,7 @@ from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.hub.limits import LimitSettings
 from streamserver.hub.registry import RegistrySettings
 from streamserver.hub.stream import LogBounds
+from streamserver.names import StreamKey
 from streamserver.outputs.fanout import FanOutSettings
 from streamserver.outputs.hls.settings import HlsSettings
 from streamserver.rtmp.settings import SessionSettings
@@ -24,6 +27,7 @@ __all__ = [
     "front_settings",
     "hls_settings",
     "limit_settings",
+    "live_registry_settings",
     "registry_settings",
     "rtmp_settings",
     "webrtc_settings",
@@ -52,6 +56,18 @@ def limit_settings(config: Config) -> LimitSettings:
         viewers_per_stream=limits.viewers_per_stream,
         publishers_per_address=limits.publishers_per_address,
         publisher_bit_rate=limits.publisher_bit_rate,
+    )
+
+
+def live_registry_settings(
+    settings: RegistrySettings, live: LiveSettings, stream: StreamKey
+) -> RegistrySettings:
+    """The same for one stream, as it is now."""
+    return replace(
+        settings,
+        reconnect_window_ms=live.reconnect_window_ms(stream),
+        takeover=live.takeover(stream),
+        max_publishers=live.max_publishers,
     )
 
 

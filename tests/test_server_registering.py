@@ -73,3 +73,25 @@ async def test_only_the_apps_that_exist_can_be_registered(tmp_path: Path) -> Non
     async with running(tmp_path, 'server.apps=["live"]') as site:
         with pytest.raises(AssertionError, match="no such app"):
             await ask(site, "POST", "streams", {"app": "other", "name": "x"})
+
+
+async def test_settings_hold_at_once_and_over_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as site:
+        await site.publish()
+        await ask(site, "PATCH", "settings", {"limits.max_publishers": 1})
+        await refused_with(site, "two", b"1 streams are published already")
+        await ask(site, "PATCH", "settings/live/*", {"server.reconnect_window_s": 0})
+        site.clients.pop(0).close()
+        async with asyncio.timeout(10):
+            while site.hub.registry.streams():
+                await asyncio.sleep(0.01)
+    async with running(tmp_path) as site:
+        await site.publish()
+        await refused_with(site, "two", b"1 streams are published already")
+
+
+async def refused_with(site: Site, key: str, words: bytes) -> None:
+    client = await RtmpClient.connect(site.rtmp_port)
+    site.clients.append(client)
+    await client.publish("live", key)
+    await client.until(words)

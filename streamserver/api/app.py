@@ -48,9 +48,6 @@ AioHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class ApiSettings:
     """What the configuration says about the API."""
 
-    public_viewer_count: bool = False
-    """Whether everyone may read how many watch a stream."""
-
     body_timeout_s: float = 10
     """Within this time a request's body is there."""
 
@@ -109,7 +106,14 @@ class Api:
             body = await parse_body(request, route.body, self._settings.body_timeout_s)
         elif route.is_write:
             await check_no_body(request, self._settings.body_timeout_s)
-        call = Call(query=query, id=request.match_info.get("id", ""), key=key, body=body)
+        path = request.match_info
+        call = Call(
+            query=query,
+            id=path.get("id", ""),
+            pattern=(path.get("app", ""), path.get("scope", "")),
+            key=key,
+            body=body,
+        )
         replay_key = key_of(request) if route.replays else None
         if replay_key is not None:
             return await self._replayable(route, request, call, replay_key)
@@ -136,7 +140,7 @@ class Api:
     ) -> None:
         if route.access is Access.PUBLIC:
             return
-        if route.access is Access.VIEWER_COUNT and self._settings.public_viewer_count:
+        if route.access is Access.VIEWER_COUNT and self._services.settings.counts_publicly(key):
             return
         await self._authorizer.authorize(
             ApiRequest(

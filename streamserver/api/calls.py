@@ -110,6 +110,9 @@ class Call(Generic[Q]):
     id: str = ""
     """``{id}`` of the path."""
 
+    pattern: tuple[str, str] = ("", "")
+    """``{app}/{scope}`` of the path, not checked."""
+
     key: StreamKey | None = None
     """``{app}/{name}`` of the path."""
 
@@ -132,7 +135,7 @@ class Call(Generic[Q]):
 
 def parse_stream(path: Mapping[str, str]) -> StreamKey | None:
     """The stream that a path names. Raises `InvalidNameError`."""
-    return StreamKey(path["app"], path["name"]) if "app" in path else None
+    return StreamKey(path["app"], path["name"]) if "name" in path else None
 
 
 def queried_stream(request: web.Request) -> StreamKey | None:

@@ -8,6 +8,7 @@ from msgspec import structs
 from streamserver.api.credential_routes import CREDENTIAL_EXAMPLES
 from streamserver.api.handlers import Probe
 from streamserver.api.problems import Problem
+from streamserver.api.settings_routes import SETTINGS_EXAMPLES
 from streamserver.api.stream_routes import STREAM_EXAMPLES
 from streamserver.control.models import (
     Destination,
@@ -257,6 +258,7 @@ EXAMPLES: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         _COUNT,
         *CREDENTIAL_EXAMPLES,
         *STREAM_EXAMPLES,
+        *SETTINGS_EXAMPLES,
         _REGISTERED,
         Probe(status="ok"),
         Problem(type="about:blank", title="Not Found", status=404, detail="live/demo is not live"),

@@ -15,6 +15,7 @@ from streamserver.api.streamed import Streamed
 from streamserver.clock import Clock
 from streamserver.control.control import Control
 from streamserver.control.credentials import CredentialControl
+from streamserver.control.live_settings import LiveSettings
 from streamserver.control.models import (
     Destination,
     DestinationChange,
@@ -29,6 +30,7 @@ from streamserver.control.models import (
     ViewerPage,
 )
 from streamserver.control.registering import Registering
+from streamserver.control.reloading import Reloading
 from streamserver.control.webhook_models import (
     NewWebhook,
     Webhook,
@@ -67,6 +69,12 @@ class Services:
 
     control: Control
     """The operations."""
+
+    settings: LiveSettings
+    """What may change."""
+
+    reloading: Reloading
+    """Reads the configuration again."""
 
     idempotency: Idempotency
     """Gives answers again."""

@@ -31,6 +31,10 @@ _PATH_PARAMETERS: Final[dict[str, Json]] = {
         "description": "Second segment of the stream's name; @ marks renditions.",
         "schema": {"type": "string", "pattern": f"^{_WORD}(@{_WORD})?$"},
     },
+    "scope": {
+        "description": "Second segment of a stream's name, or * for all streams of the app.",
+        "schema": {"type": "string", "pattern": rf"^(\*|{_WORD})$"},
+    },
     "id": {"description": "An opaque id.", "schema": {"type": "string", "minLength": 1}},
 }
 
@@ -42,6 +46,7 @@ _TAGS: Final = {
     "sessions": "Every connection.",
     "access": "Tokens, and addresses that are kept out.",
     "events": "What happens, and where it is sent to.",
+    "settings": "What may change while the server runs.",
     "probes": "For load balancers and monitoring.",
 }
 

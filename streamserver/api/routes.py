@@ -9,6 +9,7 @@ from streamserver.api.credential_routes import CREDENTIAL_ROUTES
 from streamserver.api.handlers import Probe
 from streamserver.api.route import Route
 from streamserver.api.routes_events import EVENT_ROUTES
+from streamserver.api.settings_routes import SETTINGS_ROUTES
 from streamserver.api.stream_routes import STREAM_ROUTES
 from streamserver.control.models import (
     Destination,
@@ -271,5 +272,6 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         lenient=True,
     ),
     *CREDENTIAL_ROUTES,
+    *SETTINGS_ROUTES,
 )
 """Every route of the API."""

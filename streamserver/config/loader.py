@@ -1,7 +1,8 @@
 """Reads the configuration: flag over environment over file over default."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,16 @@ class LoadedConfig:
 
     warnings: tuple[str, ...] = ()
     """Sentences for people about what looks like a mistake."""
+
+    again: "Callable[[], LoadedConfig] | None" = field(default=None, repr=False, compare=False)
+    """Reads it once more from where it came; None for one that was not read."""
+
+    def reread(self) -> "LoadedConfig":
+        """The configuration as it stands there now; itself where it was not read from anywhere.
+
+        Raises `InvalidConfigError`. Touches files: call it off the loop.
+        """
+        return self if self.again is None else self.again()
 
     def source(self, key: str) -> Source:
         """Where the value of a dotted key (``rtmp.port``) came from."""
@@ -79,6 +90,7 @@ def load(
     Raises `InvalidConfigError` with every fault found, not only the first.
     """
     environ = environ or {}
+    again = partial(load, path, environ=environ, overrides=overrides, directory=directory)
     layers = Layers()
     file = _choose_file(path, environ, directory or Path())
     if file is not None:
@@ -104,7 +116,7 @@ def load(
         for at in leaf_paths(Config)
         if (source := layers.sources.get(at, DEFAULT)) is not DEFAULT
     }
-    return LoadedConfig(config, file, sources, tuple(layers.warnings))
+    return LoadedConfig(config, file, sources, tuple(layers.warnings), again)
 
 
 def _choose_file(

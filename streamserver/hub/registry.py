@@ -131,6 +131,8 @@ class Registry:
         self._clock = clock
         self._schedule = schedule
         self._settings = settings
+        self.settings_of: Callable[[StreamKey], RegistrySettings] = lambda key: settings
+        """What holds for a stream now; its bounds count for new streams only."""
         self._streams: dict[StreamKey, Stream] = {}
         self._leases: dict[StreamKey, Lease] = {}
         self._deadlines: dict[StreamKey, int] = {}
@@ -175,10 +177,10 @@ class Registry:
         if self.draining:
             raise ShuttingDownError("the server is shutting down; try again in a moment")
         holder = self._leases.get(key)
-        if holder is None and len(self._leases) >= self._settings.max_publishers:
+        max_publishers = self.settings_of(key).max_publishers
+        if holder is None and len(self._leases) >= max_publishers:
             raise LimitError(
-                f"{self._settings.max_publishers} streams are published already "
-                "(limits.max_publishers)"
+                f"{max_publishers} streams are published already (limits.max_publishers)"
             )
         if holder is not None:
             self._take_over(key, holder)
@@ -259,7 +261,8 @@ class Registry:
     def suspend(self, lease: Lease, reason: str) -> bool:
         """See `Lease.suspend`."""
         stream = lease.stream
-        if self.draining or not lease.is_current or not self._settings.reconnect_window_ms:
+        window_ms = self.settings_of(stream.key).reconnect_window_ms
+        if self.draining or not lease.is_current or not window_ms:
             return False
         if not lease.suspended and stream.state is StreamState.LIVE:
             self._publisher_gone(lease, reason, final=False)
@@ -317,7 +320,7 @@ class Registry:
 
     def _check_takeover(self, key: StreamKey, holder: Lease) -> None:
         """Raises `StreamBusyError` when a publisher keeps its place."""
-        takeover = self._settings.takeover
+        takeover = self.settings_of(key).takeover
         if takeover is Takeover.ALWAYS or holder.suspended:
             return
         if takeover is Takeover.REFUSE:
@@ -344,7 +347,7 @@ class Registry:
             self._end(stream, reason)
             return
         stream.state = StreamState.INTERRUPTED
-        window_ns = self._settings.reconnect_window_ms * 1_000_000
+        window_ns = self.settings_of(stream.key).reconnect_window_ms * 1_000_000
         self._deadlines[stream.key] = self._clock.monotonic_ns() + window_ns
         for listener in self._listeners:
             listener.stream_interrupted(stream)

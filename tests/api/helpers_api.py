@@ -33,10 +33,13 @@ from streamserver.auth import (
 from streamserver.auth.stream_keys import StreamKeyDecider
 from streamserver.auth.tokens import OwnTokens
 from streamserver.clock import Clock
+from streamserver.config import LoadedConfig
 from streamserver.control import LoopLag
 from streamserver.control.announcing import Announcer
 from streamserver.control.credentials import CredentialControl
+from streamserver.control.live_settings import LiveSettings
 from streamserver.control.registering import Registering
+from streamserver.control.reloading import Reloading
 from streamserver.control.session_ends import SessionEnds
 from streamserver.control.webhooks import WebhookControl
 from streamserver.events import EventLog
@@ -108,6 +111,8 @@ class ApiWorld(World):
         self.authorizer = FakeAuthorizer()
         self.storage = MemoryStorage()
         self.records._storage = self.storage
+        self.live_settings = LiveSettings(LoadedConfig(), self.storage)
+        self.certificates_reloaded = asyncio.Event()
         self.idempotency = Idempotency(self.storage, self.clock.wall_ns)
         self.access = unguarded_access(self.storage, self.clock)
         self.ends = SessionEnds(self.sessions, self.clock)
@@ -150,6 +155,10 @@ class ApiWorld(World):
         """The API, as the composition root makes it."""
         credentials = CredentialControl(self.access, self.storage, self.ends, self.clock)
         services = Services(
+            settings=self.live_settings,
+            reloading=Reloading(
+                self.live_settings, self.access, credentials, self.certificates_reloaded.set
+            ),
             idempotency=self.idempotency,
             registering=Registering(self.control, self.records, credentials),
             events=self.event_streams,

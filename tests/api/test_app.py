@@ -11,6 +11,7 @@ from yarl import URL
 from streamserver.api import ApiSettings, UnauthenticatedError
 from streamserver.api.calls import _choices
 from streamserver.api.problems import Problem
+from streamserver.control.settings_models import SettingsChange
 from streamserver.errors import AccessDeniedError
 from streamserver.names import StreamKey
 from tests.api.helpers_api import ApiWorld
@@ -351,7 +352,8 @@ async def test_the_password_of_basic_is_a_credential():
 async def test_the_count_of_a_stream_is_open_when_it_is_public():
     world = await live_world()
     world.authorizer.error = AccessDeniedError("no")
-    async with world.client(settings=ApiSettings(public_viewer_count=True)) as client:
+    await world.live_settings.change(SettingsChange(public_viewer_count=True))
+    async with world.client() as client:
         async with client.get(f"{STREAM}/viewers/count") as response:
             assert (await response.json())["total"] == 1
         for path in ("/api/v1/viewers/count", f"{STREAM}/viewers", STREAM):

@@ -78,6 +78,11 @@ def test_every_route_of_the_interface_is_there():
         ("GET", "/api/v1/sessions"),
         ("DELETE", "/api/v1/sessions/{id}"),
         ("GET", "/api/v1/openapi.json"),
+        ("GET", "/api/v1/settings"),
+        ("PATCH", "/api/v1/settings"),
+        ("GET", "/api/v1/settings/{app}/{scope}"),
+        ("PATCH", "/api/v1/settings/{app}/{scope}"),
+        ("POST", "/api/v1/server/reload"),
         ("POST", "/api/v1/tokens"),
         ("DELETE", "/api/v1/tokens/{id}"),
         ("GET", "/api/v1/bans"),
@@ -197,7 +202,7 @@ async def test_every_answer_conforms_to_its_schema(route):
         ident = (await world.webhooks.add(spec)).spec.id
     # Otherwise the answer never ends.
     world.event_streams.close()
-    path = route.path.format(app="live", name="demo", id=ident)
+    path = route.path.format(app="live", name="demo", scope="*", id=ident)
     body = None if route.body is None else EXAMPLES[route.body]
     async with world.ask(route.method, path, json=msgspec.to_builtins(body)) as response:
         assert response.status == route.status
@@ -219,8 +224,8 @@ async def test_every_refusal_is_in_the_document_and_conforms(route):
                 seen.add(response.status)
                 conforms(route.path, route.method.lower(), response, body)
 
-    path = route.path.format(app="live", name="demo", id="v1")
-    odd = route.path.format(app="live", name=".odd", id="v1")
+    path = route.path.format(app="live", name="demo", scope="*", id="v1")
+    odd = route.path.format(app="live", name=".odd", scope=".odd", id="v1")
     async with world.client() as client:
         await ask(client, path)
         await ask(client, odd)
@@ -238,7 +243,7 @@ async def test_every_refusal_is_in_the_document_and_conforms(route):
         await ask(client, path, headers={"Authorization": "Bearer x"})
     # A body that does not come, and what depends on what else is there, is tested by itself.
     elsewhere = {408, 503} if route.is_write else set()
-    if route.tag in ("destinations", "events", "streams"):
+    if route.tag in ("destinations", "events", "streams", "settings", "server"):
         elsewhere |= {409, 503}
     elsewhere |= {409, 422} if route.replays else set()
     assert seen == set(route.refusals) - elsewhere

@@ -18,6 +18,7 @@ def test_readme_has_a_command_for_every_route_of_the_api() -> None:
         path = re.search(r"\$API(/[^\s\"?]*)", command)
         assert path is not None, command
         made = re.sub(r"/live/(demo|show)", "/{app}/{name}", path[1])
+        made = made.replace("/live/*", "/{app}/{scope}")
         made = re.sub(r"\$\w+", "{id}", made)
         verb = method[1] if method else "POST" if " -d " in command else "GET"
         shown.add((verb, "/api/v1" + made))

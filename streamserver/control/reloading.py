@@ -1,0 +1,89 @@
+"""A new look at the configuration: what can change without disconnecting anybody, does."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from streamserver.auth import Access
+from streamserver.config import InvalidConfigError, LoadedConfig
+from streamserver.control.credentials import CredentialControl
+from streamserver.control.live_settings import OF_SERVER, LiveSettings
+from streamserver.control.settings_models import Reloaded
+from streamserver.errors import ConfigError, RefusedError
+
+__all__ = ["ReloadError", "Reloading"]
+
+_ACCESS: Final = (
+    "auth.api_token",
+    "auth.keys",
+    "auth.anonymous_publish",
+    "auth.open_play",
+    "auth.order",
+    "auth.hooks",
+    "auth.jwt",
+)
+"""What `Access.load` takes over."""
+
+logger = logging.getLogger(__name__)
+
+
+class ReloadError(RefusedError):
+    """The configuration has faults; what held before still holds."""
+
+    http_status = 409
+
+
+class Reloading:
+    """Reads the configuration again. A key that is gone ends the sessions that came with it."""
+
+    def __init__(
+        self,
+        live: LiveSettings,
+        access: Access,
+        credentials: CredentialControl,
+        reload_certificates: Callable[[], None],
+    ) -> None:
+        self._live = live
+        self._access = access
+        self._credentials = credentials
+        self._reload_certificates = reload_certificates
+        self._started = live.loaded
+        self._reloading = asyncio.Lock()
+
+    async def reload(self) -> Reloaded:
+        """Takes over what can be; names the rest. Raises `ReloadError` and `StorageError`."""
+        async with self._reloading:
+            before = self._live.loaded
+            try:
+                loaded = await asyncio.to_thread(before.reread)
+                changed = _differences(before, loaded)
+                if any(_is_access(key) for key in changed):
+                    for tag in await self._access.load(loaded.config.auth):
+                        self._credentials.end_sessions_of(tag)
+            except (InvalidConfigError, ConfigError) as error:
+                raise ReloadError(f"nothing was changed: {error}") from None
+            self._reload_certificates()
+            self._live.configure(loaded)
+            held = [key for key in changed if _is_access(key) or key in OF_SERVER]
+            # Against the start, not the last look: it has waited since then.
+            waiting = [
+                key
+                for key in _differences(self._started, loaded)
+                if not (_is_access(key) or key in OF_SERVER)
+            ]
+        logger.info(
+            "configuration read again: changed %s; after a restart %s",
+            ", ".join(held) or "nothing",
+            ", ".join(waiting) or "nothing",
+        )
+        return Reloaded(changed=held, needs_restart=waiting)
+
+
+def _is_access(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in _ACCESS)
+
+
+def _differences(before: LoadedConfig, after: LoadedConfig) -> list[str]:
+    old = {key: value for key, value, _ in before.items()}
+    return [key for key, value, _ in after.items() if old.get(key) != value]
