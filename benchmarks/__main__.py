@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
     "fanout": Case(fanout.run, 2, 2, 3.0),
     "hls": Case(hls.run, 2, 3, 1.4),
     "http": Case(http_objects.run, 1, 3, 0.7),
-    "whep": Case(whep.run, 2, 3, 1.6),
+    "whep": Case(whep.run, 2, 2, 1.9),
     "whip": Case(whip.run, 2, 3, 0.2),
     "destinations": Case(destinations.run, 1, 3, 1.1),
     "join": Case(join.run, 1, 1, 1.1, long_rounds=3),

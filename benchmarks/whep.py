@@ -7,11 +7,15 @@ just before them and taken off. aiortc is asked with fewer viewers: more would n
 import contextlib
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import clip
+from benchmarks.everybody import STREAM, everybody
 from benchmarks.load import Measured, UselessRunError, measure_idle, measure_whep
+from benchmarks.peers import ALL
 from benchmarks.results import Row
 from benchmarks.servers import Running
 
@@ -19,6 +23,8 @@ __all__ = ["run"]
 
 _COUNTS = (20, 100, 300)
 _AIORTC_COUNT = 20
+_WHOLE_COUNT = 100
+_SETTLE_S = 4
 _BUDGET = 0.25
 _LEAST_MEDIA = 0.9
 """Share of the clip that must have been sent: on a busy machine whoever sends it lags."""
@@ -47,7 +53,44 @@ def run(rounds: int, seconds: float) -> list[Row]:
                 continue
             row.ours.append(ours)
             row.theirs.append(theirs)
+    return rows + _whole_servers(rounds, seconds)
+
+
+def _whole_servers(rounds: int, seconds: float) -> list[Row]:
+    """The clip over RTMP into whole servers, with their HLS and their conversion of its sound."""
+    load = f"{_WHOLE_COUNT} viewers of the whole server"
+    peers = [peer for peer in ALL if "whep" in peer.plays]
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as root,
+        everybody(Path(root), peers=peers) as them,
+    ):
+        rows = [
+            Row("whep", load, _UNIT, peer.name, peer.budgets.get("whep"),
+                missing=them.missing.get(peer.name, ""))
+            for peer in peers
+        ]  # fmt: skip
+        time.sleep(_SETTLE_S)
+        for _ in range(rounds):
+            ours = _whole(them.ours, rows, seconds)
+            for row in rows if ours is not None else ():
+                server = them.peers.get(row.reference)
+                theirs = None if server is None else _whole(server, [row], seconds)
+                if server is None or theirs is not None:
+                    row.ours += [ours] if ours is not None else []
+                    row.theirs += [theirs] if theirs is not None else []
     return rows
+
+
+def _whole(server: Running, blamed: list[Row], seconds: float) -> float | None:
+    """CPU ms per viewer-second, or a word in the table."""
+    alone = measure_idle(server, min(2.0, seconds))
+    try:
+        run = measure_whep(server, server.where("whep", STREAM), _WHOLE_COUNT, seconds)
+    except UselessRunError as error:
+        for row in blamed:
+            row.missing = f"a round was useless: {error}"
+        return None
+    return (_per_s(run) - _per_s(alone)) / _WHOLE_COUNT
 
 
 def _round(row: Row | None, mode: str, count: int, seconds: float) -> float:
