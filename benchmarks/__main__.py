@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -91,6 +92,8 @@ def main() -> int:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     if options.plot is not None and (missing := plot.why_missing()):
         parser.error(missing)
+    # Whoever ends a run ends its servers too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     clip.load()
     rows: list[Row] = []
     took_s: dict[str, float] = {}

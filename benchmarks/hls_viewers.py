@@ -33,10 +33,14 @@ Answer = tuple[int, bytes]
 class HttpClient(asyncio.Protocol):
     """One keep-alive connection, one request at a time, answers with Content-Length only."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int = 1 << 30) -> None:
+        """``keep`` bytes of a body are enough; those behind them are counted and dropped."""
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._need = -1
+        self._keep = keep
+        self._head = b""
+        self._body: list[bytes] = []
+        self._kept = 0
+        self._left = -1
         self._status = 0
         self._done: Callable[[int, bytes], None] | None = None
         self.received = 0
@@ -56,22 +60,24 @@ class HttpClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collects one answer."""
         self.received += len(data)
-        buffer = self._buffer
-        buffer += data
-        if self._need < 0:
-            end = buffer.find(b"\r\n\r\n")
+        if self._left < 0:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
             if end < 0:
                 return
-            head = bytes(buffer[:end]).lower()
+            head, data = self._head[:end].lower(), self._head[end + 4 :]
+            self._head = b""
             at = head.find(b"content-length:")
-            self._need = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            self._left = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             self._status = int(head[9:12])
-            del buffer[: end + 4]
-        if len(buffer) >= self._need:
-            body = bytes(buffer[: self._need])
-            del buffer[: self._need]
-            self._need = -1
-            done, self._done = self._done, None
+        self._left -= len(data)
+        if self._kept < self._keep:
+            self._body.append(data)
+            self._kept += len(data)
+        if self._left <= 0:
+            body, done = b"".join(self._body), self._done
+            self._body.clear()
+            self._kept, self._left, self._done = 0, -1, None
             if done is not None:
                 done(self._status, body)
 
@@ -104,7 +110,8 @@ class Viewer:
         self.authority = parts.netloc.encode()
         self.base = parts.path
         self.playlists = HttpClient()
-        self.media = HttpClient()
+        # What a part is stands in its first box.
+        self.media = HttpClient(keep=8)
         self.parts = self.reloads = self.errors = self.missed = 0
         self.delays: list[float] = []
         self._seen: set[bytes] = set()

@@ -6,6 +6,7 @@ everything that was sent must have arrived.
 
 import contextlib
 import json
+import select
 import subprocess
 import sys
 import time
@@ -30,6 +31,12 @@ __all__ = [
     "measure_whep",
     "publishers",
 ]
+
+_READY_S = 60.0
+"""Until all viewers of a generator are in; a machine that is too busy for them is no machine."""
+
+_REPORT_S = 300.0
+"""More than any measured time."""
 
 _SETTLE_S = 3.0
 """From the first frame to the measured time: past the first segment, and whatever starting costs.
@@ -62,7 +69,7 @@ def measure_publishers(
         before, began = usage(server.pid), time.monotonic()
         time.sleep(seconds)
         after, elapsed = usage(server.pid), time.monotonic() - began
-        report = _last_line(process)
+        report = json.loads(_line(process, _REPORT_S))
     rules.publishers_count(report)
     return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
 
@@ -120,7 +127,7 @@ def _measure(
     """From when the generator says that it is ready until it reports."""
     with _generator(module, *map(str, arguments)) as process:
         before, began = usage(server.pid), time.monotonic()
-        report = _last_line(process)
+        report: dict[str, Any] = json.loads(_line(process, _REPORT_S))
         after, elapsed = usage(server.pid), time.monotonic() - began
     check(report)
     return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, report)
@@ -144,8 +151,7 @@ def _generator(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        if not _output(process).readline():
-            raise UselessRunError(f"benchmarks.{module} ended with code {process.wait()}")
+        _line(process, _READY_S)
         yield process
     finally:
         process.terminate()
@@ -153,12 +159,15 @@ def _generator(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         _output(process).close()
 
 
-def _last_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+def _line(process: subprocess.Popen[str], seconds: float) -> str:
+    """The next line that a load generator says. Raises `UselessRunError` when none comes."""
+    ready, _, _ = select.select([_output(process)], [], [], seconds)
+    if not ready:
+        raise UselessRunError(f"the load generator said nothing for {seconds:.0f} s")
     line = _output(process).readline()
     if not line:
         raise UselessRunError(f"the load generator ended with code {process.wait()}")
-    report: dict[str, Any] = json.loads(line)
-    return report
+    return line
 
 
 def _output(process: subprocess.Popen[str]) -> IO[str]:
