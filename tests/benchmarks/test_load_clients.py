@@ -49,6 +49,19 @@ def test_an_answer_in_any_portions_is_one_answer(step):
     assert client.received == 2 * len(wire)
 
 
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_a_client_that_keeps_little_takes_the_whole_answer_and_hands_on_its_beginning(step):
+    answers: list[tuple[int, bytes]] = []
+    client = HttpClient(keep=8)
+    wire = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123moof" + bytes(992)
+    for _ in range(2):
+        client._done = lambda status, body: answers.append((status, body))
+        for at in range(0, len(wire), step):
+            client.data_received(wire[at : at + step])
+    assert [(status, body[:8]) for status, body in answers] == [(200, b"0123moof")] * 2
+    assert client.received == 2 * len(wire)
+
+
 def test_a_connection_that_is_lost_fails_its_request():
     answers: list[int] = []
     client = HttpClient()
