@@ -119,7 +119,8 @@ class WebRtcIngestStats:
     """Variation of the transit time; of the source where it is largest."""
 
     rtt_ms: float | None
-    """From a request for a packet to its answer; None before the first."""
+    """Round trip, as extended reports tell it; of publishers that send none, from a request for a
+    packet to its answer. None before the first."""
 
     sources: tuple[SourceStats, ...]
     """Each source that sends."""
@@ -230,7 +231,8 @@ class WebRtcIngest:
         receiver = self.receiver
         counters, totals, sources = receiver.counters, receiver.totals(), receiver.sources
         jitters = [_jitter_ms(source) for source in sources]
-        trips = [s.missing.rtt_ns for s in sources if s.missing.rtt_ns is not None]
+        trips = [receiver.rtt_ns, *(source.missing.rtt_ns for source in sources)]
+        rtt_ns = next((trip for trip in trips if trip is not None), None)
         return WebRtcIngestStats(
             packets=counters.packets,
             bytes=counters.bytes,
@@ -247,7 +249,7 @@ class WebRtcIngest:
             damaged_frames=totals.damaged_frames + self.assembler.counters.damaged,
             dropped_frames=totals.dropped_frames,
             jitter_ms=max(jitters, default=0.0),
-            rtt_ms=round(min(trips) / _MS, 1) if trips else None,
+            rtt_ms=None if rtt_ns is None else round(rtt_ns / _MS, 1),
             sources=tuple(
                 SourceStats(
                     mid=source.line.mid,

@@ -6,12 +6,14 @@ from typing import Final
 
 from streamserver.media.track import Kind
 from streamserver.rtp.arrivals import Arrivals
+from streamserver.rtp.extended import LastReference, clock_of, round_trip_ns
 from streamserver.rtp.frames import RtpFrame
 from streamserver.rtp.lipsync import LipSync
 from streamserver.rtp.packet import RtpPacket, parse_packet
 from streamserver.rtp.parameters import MediaLine
 from streamserver.rtp.rtcp import (
     Bye,
+    ExtendedReport,
     Nack,
     Pli,
     ReceiverReport,
@@ -35,6 +37,9 @@ _FEEDBACK_NS: Final = 45 * _MS
 
 _REPORT_NS: Final = 1_000 * _MS
 """Between two receiver reports."""
+
+_MAX_RTT_NS: Final = 10_000 * _MS
+"""A round trip that is longer is none: the peer's arithmetic is wrong."""
 
 _SILENT_NS: Final = 1_000 * _MS
 """A source that is silent for so long gives its line to another."""
@@ -104,6 +109,8 @@ class Receiver:
         """The sources that have a line, in the order of the lines."""
         self.video: Source | None = None
         """The first of them that is video."""
+        self.rtt_ns: int | None = None
+        """The round trip, as extended reports tell it; None before the first."""
         self._sources: dict[int, Source] = {}
         self._gone = SourceTotals()
         feedback = [line.line for line in self._lines if line.line.transport_cc]
@@ -146,6 +153,8 @@ class Receiver:
                 case SenderReport(ssrc=ssrc) if ssrc in self._sources:
                     self._sources[ssrc].sender_reported(packet, now_ns)
                     self.sync.update()
+                case ExtendedReport(last=last):
+                    self._note_round_trip(last, now_ns)
                 case Bye(ssrcs=ssrcs):
                     for ssrc in ssrcs:
                         if ssrc in self._sources:
@@ -183,7 +192,9 @@ class Receiver:
         if sources and now_ns - self._report_ns >= _REPORT_NS:
             self._report_ns = now_ns
             blocks = tuple(source.statistics.block(now_ns) for source in sources)
-            due.append(ReceiverReport(ssrc=self._ssrc, blocks=blocks).to_bytes() + self._name)
+            report = ReceiverReport(ssrc=self._ssrc, blocks=blocks)
+            clock = ExtendedReport(ssrc=self._ssrc, clock=clock_of(now_ns))
+            due.append(report.to_bytes() + self._name + clock.to_bytes())
         return due
 
     def said_bye(self, now_ns: int, *, for_ns: int) -> bool:
@@ -193,6 +204,18 @@ class Receiver:
             source.said_bye_ns is not None and now_ns - source.said_bye_ns >= for_ns
             for source in sources
         )
+
+    def _note_round_trip(self, last: tuple[LastReference, ...], now_ns: int) -> None:
+        for one in last:
+            sample = round_trip_ns(one, now_ns) if one.ssrc == self._ssrc else None
+            if sample is None or sample > _MAX_RTT_NS:
+                continue
+            known = self.rtt_ns
+            self.rtt_ns = sample if known is None else known + (sample - known) // 8
+            for source in self.sources:
+                # Until its own requests tell, which include the peer's time to answer.
+                if not source.missing.found:
+                    source.missing.rtt_ns = self.rtt_ns
 
     def _receive_other(self, packet: RtpPacket, now_ns: int) -> Received | None:
         """A retransmission, a new source, or something that nobody negotiated."""

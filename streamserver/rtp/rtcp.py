@@ -1,12 +1,13 @@
 """RTCP: a datagram of several packets, taken apart (RFC 3550, section 6.1; RFC 5506).
 
-The packets themselves live in `reports`, `feedback` and `twcc`; here is the one place to import
-them from. Each has ``to_bytes()``; a compound packet is those bytes one behind the other.
+The packets themselves live in `reports`, `extended`, `feedback` and `twcc`; here is the one place
+to import them from. Each has ``to_bytes()``; a compound packet is those bytes one behind the other.
 """
 
 from typing import Final
 
 from streamserver.errors import RemoteProtocolError
+from streamserver.rtp.extended import EXTENDED_REPORT, ExtendedReport
 from streamserver.rtp.feedback import (
     PAYLOAD_FEEDBACK,
     TRANSPORT_FEEDBACK,
@@ -26,6 +27,7 @@ from streamserver.rtp.twcc import TransportFeedback
 
 __all__ = [
     "Bye",
+    "ExtendedReport",
     "Fir",
     "Nack",
     "Pli",
@@ -41,7 +43,7 @@ __all__ = [
 
 RtcpPacket = (
     SenderReport | ReceiverReport | SourceDescription | Bye
-    | Nack | Pli | Fir | Remb | TransportFeedback
+    | Nack | Pli | Fir | Remb | TransportFeedback | ExtendedReport
 )  # fmt: skip
 """What an RTCP datagram can hold, as far as it is understood here."""
 
@@ -90,6 +92,8 @@ def _parse_one(count: int, packet_type: int, body: bytes) -> RtcpPacket | None:
             return SourceDescription.parse(count, body)
         case Bye.PACKET_TYPE, _:
             return Bye.parse(count, body)
+        case (_, _) if packet_type == EXTENDED_REPORT:
+            return ExtendedReport.parse(body)
         case (_, Nack.FORMAT) if packet_type == TRANSPORT_FEEDBACK:
             return Nack.parse(body)
         case (_, TransportFeedback.FORMAT) if packet_type == TRANSPORT_FEEDBACK:

@@ -114,12 +114,14 @@ def test_pictures_come_through_a_path_that_loses_packets(
         "%s, %.0f %% each way, %d s: relay lost %d datagrams; %d frames sent, %d decoded, "
         "%d freezes of %.2f s in all; publisher: lost %d, recovered %d, nacks %d, plis %d; "
         "viewer: %d lost, %d sent again, %d nacks, %d plis; the browser sent %d packets again "
-        "and received %s so; %d packets of video sent, aimed at %d bit/s; %s",
+        "and received %s so; %d packets of video sent, aimed at %d bit/s; %s; "
+        "round trips %s and %s ms",
         side, share * 100, WATCH_S, lost, outbound["framesSent"] - sent, decoded, freezes,
         frozen_s, link["lost"], link["recovered"], link["nacks"], link["plis"], viewer["lost"],
         viewer["recovered"], viewer["nacks"], viewer["plis"],
         outbound["retransmittedPacketsSent"], after.get("retransmittedPacketsReceived"),
         outbound["packetsSent"], outbound["targetBitrate"], outbound["qualityLimitationReason"],
+        link["rtt_ms"], viewer["rtt_ms"],
     )  # fmt: skip
     # What the publisher sent comes out, though a few pictures may be on their way.
     assert decoded >= 0.9 * (outbound["framesSent"] - sent) - 15
