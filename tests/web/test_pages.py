@@ -20,7 +20,14 @@ PATHS = {
     PageKind.DOCS: "api/v1/docs",
 }
 SCRIPTS = {
-    PageKind.DASHBOARD: ["dashboard.js", "publish-recipes.js"],
+    PageKind.DASHBOARD: [
+        "dashboard.js",
+        "publish-recipes.js",
+        "dialogs.js",
+        "registered.js",
+        "viewer-list.js",
+        "event-list.js",
+    ],
     PageKind.PLAY: ["play.js", "stage.js", "destinations.js"],
     PageKind.PUBLISH: ["publish.js"],
     PageKind.EMBED: ["embed.js", "stage.js"],

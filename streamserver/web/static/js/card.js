@@ -4,6 +4,7 @@ import { Destinations } from "./destinations.js";
 import { setText, show } from "./dom.js";
 import { bitRate, codecName, duration, frameRate, joined, viewerWord } from "./format.js";
 import { segment } from "./stream-name.js";
+import { ViewerList } from "./viewer-list.js";
 
 const HISTORY = 30;
 const PROTOCOLS = { hls: "HLS", whep: "WebRTC", rtmp: "RTMP", flv: "FLV" };
@@ -17,8 +18,9 @@ export class Card {
   #startedAt = null;
 
   #destinations;
+  #viewers;
 
-  constructor(template, row, stream, { onStop, onDestination }) {
+  constructor(template, row, stream, { api, onStop, onDestination }) {
     this.node = template.content.firstElementChild.cloneNode(true);
     for (const node of this.node.querySelectorAll("[data-field]")) {
       this.#fields[node.dataset.field] = node;
@@ -34,6 +36,7 @@ export class Card {
     this.#destinations = new Destinations(
       this.#fields.destinations, this.#fields.forward, row, `${app}/${name}`, call,
     );
+    this.#viewers = new ViewerList(api, this.#fields.who, this.#fields.watchers, app, name);
     setText(this.#fields.app, `${app}/`);
     setText(this.#fields.name, name);
   }
@@ -60,6 +63,8 @@ export class Card {
     this.#updateHealth(stream.health ?? []);
     this.#destinations.update(stream.destinations ?? [], maySign);
     show(f.stop, maySign);
+    show(f.who, maySign);
+    this.#viewers.update();
     this.tick();
   }
 

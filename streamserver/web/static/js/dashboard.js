@@ -3,12 +3,14 @@
 import { Api, streamPath, tokenFromFragment } from "./api.js";
 import { Card } from "./card.js";
 import { byId, setText, show, wireCopyButtons } from "./dom.js";
+import { EventList } from "./event-list.js";
 import { bitRate, duration } from "./format.js";
 import { fillRecipes } from "./publish-recipes.js";
+import { Registered } from "./registered.js";
 import { segment } from "./stream-name.js";
 
 const POLL_MS = 2000;
-const LIMIT = 200;
+const LIMIT = 1000;
 
 class Dashboard {
   #api = new Api(new URL("./", location.href).href);
@@ -17,12 +19,18 @@ class Dashboard {
   #serverAt = 0;
   #timer = 0;
   #polls = 0;
+  #registered = null;
 
   start() {
     const token = tokenFromFragment();
     if (token) this.#api.signIn(token);
     wireCopyButtons();
     fillRecipes(null);
+    this.#registered = new Registered(this.#api, () => this.#poll());
+    // What it tells may have changed the page; figures come by themselves.
+    new EventList(this.#api, (type) => {
+      if (type.startsWith("stream.") && type !== "stream.stats") this.#poll();
+    });
     byId("sign-in").addEventListener("submit", (event) => this.#signIn(event));
     byId("sign-out").addEventListener("click", () => this.#signOut());
     byId("sign-in-open").addEventListener("click", () => {
@@ -66,6 +74,8 @@ class Dashboard {
     show(byId("doors"), !signedIn && byId("doors").contains(document.activeElement));
     show(byId("sign-in-open"), !signedIn);
     show(byId("sign-out"), signedIn);
+    this.#registered.update(streams, signedIn);
+    show(byId("happened"), true);
     this.#showTotals(live, server);
     this.#showCards(live, signedIn);
     show(byId("streams"), live.length > 0);
@@ -100,6 +110,7 @@ class Dashboard {
       let card = this.#cards.get(key);
       if (!card) {
         card = new Card(byId("card"), byId("destination"), stream, {
+          api: this.#api,
           onStop: (app, name) => this.#stop(app, name),
           onDestination: (app, name, ...change) => this.#changeDestination(app, name, ...change),
         });
@@ -126,7 +137,7 @@ class Dashboard {
       setText(byId("sign-in-error"), "The server does not accept this token.");
     }
     this.#setConnection("closed", "Not signed in");
-    for (const id of ["totals", "streams", "nothing", "publish", "sign-out", "sign-in-open"]) {
+    for (const id of ["totals", "streams", "nothing", "publish", "registered", "happened", "sign-out", "sign-in-open"]) {
       show(byId(id), false);
     }
     show(byId("doors"), true);
