@@ -194,6 +194,7 @@ METRICS: Final = (
     Metric("process_resident_memory_bytes", _GAUGE, "Memory of the process in RAM."),
     Metric("process_open_fds", _GAUGE, "File descriptors in use."),
     Metric("process_max_fds", _GAUGE, "File descriptors allowed."),
+    Metric("streamserver_tasks", _GAUGE, "Tasks of the event loop."),
 )
 """Every metric of the server, in the order of the page."""
 
@@ -519,6 +520,7 @@ def _process(process: ProcessStats) -> _Readers:
         "process_resident_memory_bytes": lambda: process.resident_bytes,
         "process_open_fds": lambda: process.open_fds,
         "process_max_fds": lambda: process.max_fds,
+        "streamserver_tasks": lambda: len(asyncio.all_tasks()),
     }
 
 

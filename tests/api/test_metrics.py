@@ -45,6 +45,7 @@ NAMES = re.findall(
     streamserver_webhook_deliveries_total streamserver_webhook_failed_attempts_total
     streamserver_webhook_spool_failures_total
     process_cpu_seconds_total process_resident_memory_bytes process_open_fds process_max_fds
+    streamserver_tasks
     """,
 )
 """Dashboards and alerts are built on these: a name is never changed, only added."""
