@@ -16,6 +16,14 @@ _LONG_KEYFRAME_INTERVAL_MS: Final = 4_000
 _NO_MEDIA_AFTER_NS: Final = 2_000_000_000
 """A live publisher that sends nothing for this long is noticed by viewers."""
 
+_AVERAGE_AFTER_NS: Final = 30_000_000_000
+_FALLEN_TO_A: Final = 4
+"""A stream of half a minute with a quarter of its average bit rate is noticed."""
+
+_MANY_CHANGES: Final = 3
+_CHANGE_EACH_NS: Final = 60_000_000_000
+"""More than one change of tracks a minute is too many, from the third on."""
+
 _SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 _SET_KEYFRAME_INTERVAL: Final = (
@@ -127,6 +135,63 @@ def _describe(name: str) -> tuple[Severity, str]:
     return severity, f"Something that the encoder sends is left out: {shown}."
 
 
+def _pixels(stream: Stream, now_ns: int) -> Iterator[Health]:
+    for track in stream.tracks:
+        if track.kind is Kind.VIDEO and (track.chroma_format != "4:2:0" or track.bit_depth > 8):
+            yield Health(
+                code="pixel_format",
+                severity=Severity.WARNING,
+                message=f"The video is {track.chroma_format} with {track.bit_depth} bits: phones, "
+                "televisions and WebRTC refuse that. Encode as 4:2:0 with 8 bits "
+                "(OBS: Settings → Advanced → Color Format: NV12; ffmpeg: -pix_fmt yuv420p).",
+            )
+
+
+def _stopped(stream: Stream, now_ns: int) -> Iterator[Health]:
+    if stream.state is not StreamState.LIVE or now_ns - stream.last_packet_ns > _NO_MEDIA_AFTER_NS:
+        return  # nothing at all comes, which is told elsewhere
+    for track in stream.tracks:
+        stats = stream.stats.get(track.kind.value)
+        # What never came may be about to begin.
+        if stats is None or not stats.packets or stats.rate.bits_per_second(now_ns):
+            continue
+        if track.kind is Kind.VIDEO or track.kind is Kind.AUDIO:
+            what = "picture" if track.kind is Kind.VIDEO else "sound"
+            yield Health(
+                code=f"{track.kind.value}_missing",
+                severity=Severity.ERROR,
+                message=f"The {what} stopped coming some seconds ago, the rest goes on. Look at "
+                f"the source of the {what} in the encoder.",
+            )
+
+
+def _bit_rate(stream: Stream, now_ns: int) -> Iterator[Health]:
+    lived_ns = now_ns - stream.origin_ns
+    if stream.state is not StreamState.LIVE or lived_ns < _AVERAGE_AFTER_NS:
+        return
+    whole = sum(one.bytes for one in stream.stats.values()) * 8 * 1_000_000_000 // lived_ns
+    now = stream.bit_rate(now_ns)
+    if 0 < now * _FALLEN_TO_A < whole:
+        yield Health(
+            code="bit_rate_low",
+            severity=Severity.WARNING,
+            message=f"The bit rate has fallen to {now // 1000} kbit/s, from {whole // 1000} on "
+            "average. Unless the picture stands still, look at the encoder's upload and load.",
+        )
+
+
+def _changes(stream: Stream, now_ns: int) -> Iterator[Health]:
+    lived_ns = now_ns - stream.origin_ns
+    if stream.epoch >= _MANY_CHANGES and lived_ns < stream.epoch * _CHANGE_EACH_NS:
+        yield Health(
+            code="tracks_keep_changing",
+            severity=Severity.WARNING,
+            message=f"The publisher began anew or changed its picture's size or codec "
+            f"{stream.epoch} times: players stumble each time. Send one size and codec, and look "
+            "at the encoder's connection.",
+        )
+
+
 def _renditions(stream: Stream, now_ns: int) -> Iterator[Health]:
     for codec, stats in list(stream.renditions.items()):
         if stats.source is None:
@@ -164,7 +229,11 @@ _CONVERTED_FOR: Final = {
 
 _RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (
     _no_media,
+    _stopped,
     _keyframes,
+    _pixels,
+    _bit_rate,
+    _changes,
     _webrtc,
     _renditions,
     _notes,

@@ -3,7 +3,7 @@ from dataclasses import replace
 from streamserver.control.health import KNOWN_NOTES, health
 from streamserver.control.models import Severity
 from streamserver.hub.stream import LogBounds
-from tests.control.helpers_world import SECOND_NS, World, audio_track
+from tests.control.helpers_world import SECOND_NS, World, audio_track, video_track
 
 
 def codes(publication):
@@ -128,7 +128,56 @@ async def test_pictures_that_no_browser_plays_over_webrtc_are_told_of():
     publication.run(1)
     stream = publication.lease.stream
     stream.tracks = tuple(replace(track, chroma_format="4:2:2") for track in stream.tracks)
-    [finding] = health(stream, publication.world.clock.now_ns)
+    # Phones refuse it, too, and that is told first.
+    first, finding = health(stream, publication.world.clock.now_ns)
+    assert first.code == "pixel_format"
     assert (finding.code, finding.severity) == ("webrtc_unplayable", Severity.INFO)
     assert "4:2:2" in finding.message
     assert "Color Format: NV12" in finding.message
+
+
+async def test_pixels_that_phones_refuse_are_noticed():
+    for odd in ({"chroma_format": "4:2:2"}, {"bit_depth": 10}):
+        tracks = (replace(video_track(), **odd), audio_track())
+        publication = await World().publish(tracks=tracks)
+        publication.run(3)
+        assert "pixel_format" in codes(publication)
+
+
+async def test_sound_that_stops_while_the_picture_goes_on_is_noticed():
+    publication = await World().publish()
+    publication.send(track=1)
+    publication.run(2)
+    assert codes(publication) == []
+    publication.run(5)
+    assert codes(publication) == ["audio_missing"]
+    publication.send(track=1)
+    publication.run(2)
+    assert codes(publication) == []
+
+
+async def test_a_bit_rate_that_falls_is_noticed_after_a_while():
+    publication = await World().publish()
+    publication.run(40)
+    world = publication.world
+    for _ in range(60):
+        publication.send(100, keyframe=publication.at_ms % 2000 == 0)
+        publication.at_ms += 100
+        world.clock.now_ns += 100_000_000
+    [finding] = health(publication.lease.stream, world.clock.now_ns)
+    assert (finding.code, finding.severity) == ("bit_rate_low", Severity.WARNING)
+    assert "8 kbit/s" in finding.message
+    publication.run(6)
+    assert codes(publication) == []
+
+
+async def test_a_size_that_keeps_changing_is_noticed():
+    publication = await World().publish()
+    for epoch in range(1, 4):
+        publication.run(2)
+        publication.tracks = (replace(video_track(epoch), width=640 * epoch), audio_track(epoch))
+        publication.lease.begin_epoch(publication.tracks)
+    publication.run(2)
+    assert "tracks_keep_changing" in codes(publication)
+    publication.run(200)
+    assert codes(publication) == []

@@ -1,0 +1,32 @@
+"""Metrics of a whole server are those that are documented; the dashboard asks for no others."""
+
+import json
+import re
+from pathlib import Path
+
+import aiohttp
+
+from tests.endpoints.helpers_site import running
+
+GRAFANA = Path(__file__).parents[1] / "examples" / "grafana"
+
+
+async def test_every_metric_is_documented_and_nothing_else(tmp_path: Path) -> None:
+    async with running(tmp_path) as site, aiohttp.ClientSession() as http:
+        await site.publish()
+        url = f"http://127.0.0.1:{site.http_port}/metrics"
+        async with http.get(url) as answer:
+            text = await answer.text()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    rows = [
+        f"| `{name}` | {types[name]} | {meaning} |"
+        for name, meaning in re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE)
+    ]
+    documented = (GRAFANA / "README.md").read_text().splitlines()
+    assert [line for line in documented if line.startswith("| `")] == rows
+    dashboard = json.loads((GRAFANA / "streamserver.json").read_text())
+    asked = [one["expr"] for panel in dashboard["panels"] for one in panel["targets"]]
+    assert len(asked) > 10
+    for expression in asked:
+        for name in re.findall(r"\b(?:streamserver|process)_\w+", expression):
+            assert name.removesuffix("_bucket") in types, expression
