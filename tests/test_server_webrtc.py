@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,10 +14,14 @@ import av
 import numpy as np
 import pytest
 
+from streamserver.control.webrtc import RtcResource
 from streamserver.errors import UnavailableError
 from streamserver.hub.stream import StreamState
 from streamserver.media.track import Codec
 from streamserver.names import StreamKey
+from streamserver.outputs.webrtc.viewer import WebRtcViewer
+from streamserver.webrtc.dtls import DtlsLink
+from streamserver.webrtc.peer import Peer
 from tests import media_factory
 from tests.endpoints.helpers_site import Site, running
 from tests.webrtc.client import Browser, EncodedTrack
@@ -196,6 +201,38 @@ async def test_a_viewer_of_rtmp_is_played_to_and_kicked(site: Site, http: aiohtt
         assert kicked.status == 204
         assert nothing_left(site)
         await asyncio.wait_for(viewer.is_closed.wait(), WAIT_S)
+
+
+def left_over() -> list[str]:
+    """Objects of connections that the collector cannot reach the end of."""
+    gc.collect()
+    kinds = (Peer, RtcResource, WebRtcViewer, DtlsLink)
+    return [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
+
+
+async def test_viewers_that_came_and_went_leave_no_task_and_no_object(
+    site: Site, http: aiohttp.ClientSession
+):
+    publisher = await site.publish(clip=media_factory.h264_aac(b_frames=0))
+
+    async def come_and_go(number: int) -> None:
+        viewer = Browser()
+        viewer.play("video", "audio")
+        async with connected(http, "/whep/live/cam", viewer) as one:
+            site.send(publisher, media_factory.h264_aac(), later_ms=2_100 * (number + 1))
+            await asyncio.wait_for(viewer.received["video"].get(), WAIT_S)
+            if number % 2:
+                assert (await http.delete(one.location)).status == 200
+
+    await come_and_go(0)
+    await until(lambda: nothing_left(site))
+    await until(lambda: not left_over())
+    tasks = len(asyncio.all_tasks())
+    for number in range(1, 5):
+        await come_and_go(number)
+    await until(lambda: nothing_left(site))
+    await until(lambda: not left_over())
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
 async def test_b_frames_are_refused_with_what_to_change(site: Site, http: aiohttp.ClientSession):
