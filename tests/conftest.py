@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -17,3 +18,12 @@ def ordinary_priority() -> Iterator[None]:
     """No test leaves the process at the priority that an encoder gave it."""
     yield
     be_ordinary()
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """No test leaves the process at the level that a server or command of its own wanted."""
+    package = logging.getLogger("streamserver")
+    level = package.level
+    yield
+    package.setLevel(level)

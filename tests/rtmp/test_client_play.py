@@ -196,12 +196,12 @@ class TestEnds:
         far = playing()
         far.now_ns = 4 * SECOND
         far.audio()
-        assert far.client.next_timeout_ns == 19 * SECOND
-        far.client.handle_timeout(19 * SECOND)
+        assert far.client.next_timeout_ns == 12 * SECOND
+        far.client.handle_timeout(12 * SECOND)
         assert (
             far.client.events()
             == [
                 MediaReceived(5, "audio", 0, b"\xaf\1"),
-                Closed("no audio or video came for 15 s"),
+                Closed("no audio or video came for 8 s"),
             ][1:]
         )

@@ -109,18 +109,18 @@ def test_the_host_may_take_its_time_to_decide():
     assert session.next_timeout_ns is None
 
 
-def test_a_publisher_without_media_ends_after_fifteen_seconds():
+def test_a_publisher_without_media_ends_after_eight_seconds():
     session = new_session()
     peer = publisher()
     run(session, [peer.take()], now_ns=3 * SECOND)
-    assert session.next_timeout_ns == 18 * SECOND
+    assert session.next_timeout_ns == 11 * SECOND
     run(session, [peer.media().take()], now_ns=10 * SECOND)
-    run(session, [peer.data("onMetaData", {}).take()], now_ns=20 * SECOND)
-    assert session.next_timeout_ns == 25 * SECOND
-    session.handle_timeout(25 * SECOND)
+    run(session, [peer.data("onMetaData", {}).take()], now_ns=15 * SECOND)
+    assert session.next_timeout_ns == 18 * SECOND
+    session.handle_timeout(18 * SECOND)
     assert session.events() == [
-        PublishEnded(1, "no audio or video came for 15 s"),
-        Closed("no audio or video came for 15 s"),
+        PublishEnded(1, "no audio or video came for 8 s"),
+        Closed("no audio or video came for 8 s"),
     ]
 
 
@@ -130,7 +130,7 @@ def test_media_in_aggregates_counts_as_media():
     run(session, [peer.take()])
     body = bytes((9, 0, 0, 1)) + bytes(7) + b"v"
     run(session, [peer.send(Message(m.AGGREGATE, 0, 1, body), 6).take()], now_ns=9 * SECOND)
-    assert session.next_timeout_ns == 24 * SECOND
+    assert session.next_timeout_ns == 17 * SECOND
 
 
 def test_the_idle_time_counts_from_the_decision_and_not_from_the_request():
@@ -138,7 +138,7 @@ def test_the_idle_time_counts_from_the_decision_and_not_from_the_request():
     request = run(session, [publisher().take()], accept=False)[-1]
     assert isinstance(request, PublishRequested)
     session.accept_publish(request, 8 * SECOND)
-    assert session.next_timeout_ns == 23 * SECOND
+    assert session.next_timeout_ns == 16 * SECOND
 
 
 def test_between_two_publishes_a_connection_may_rest_three_minutes():
