@@ -150,6 +150,8 @@ def _pixels(stream: Stream, now_ns: int) -> Iterator[Health]:
 def _stopped(stream: Stream, now_ns: int) -> Iterator[Health]:
     if stream.state is not StreamState.LIVE or now_ns - stream.last_packet_ns > _NO_MEDIA_AFTER_NS:
         return  # nothing at all comes, which is told elsewhere
+    if not stream.bit_rate(now_ns):
+        return  # nor did the rest, for a moment
     for track in stream.tracks:
         stats = stream.stats.get(track.kind.value)
         # What never came may be about to begin.

@@ -156,6 +156,15 @@ async def test_sound_that_stops_while_the_picture_goes_on_is_noticed():
     assert codes(publication) == []
 
 
+async def test_where_all_stops_no_track_alone_is_blamed():
+    publication = await World().publish()
+    publication.send(track=1)
+    publication.run(2)
+    for _ in range(100):
+        publication.world.clock.now_ns += 100_000_000
+        assert not {"audio_missing", "video_missing"} & set(codes(publication))
+
+
 async def test_a_bit_rate_that_falls_is_noticed_after_a_while():
     publication = await World().publish()
     publication.run(40)
