@@ -54,6 +54,19 @@ class Publisher:
         self.process.kill()
         self.process.wait()
 
+    def kill_program(self, name: str) -> None:
+        """The same for the program of this name that the child, such as ``xvfb-run``, has started;
+        its helpers are left to clean up after it."""
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                stat = (path / "stat").read_text()
+                comm = stat[stat.index("(") + 1 : stat.rindex(")")]
+                session = int(stat[stat.rindex(")") + 2 :].split()[3])
+                if comm == name and session == self.process.pid:
+                    os.kill(int(path.name), signal.SIGKILL)
+                    return
+        raise AssertionError(f"no {name} runs")
+
 
 @contextlib.contextmanager
 def publishing(
