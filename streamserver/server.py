@@ -752,7 +752,8 @@ class Server:
                 self.config.http.public_url or self.config.http.base_path or "/"
             ),
         )
-        return Api(services, ChainAuthorizer(access.decider, self._is_local), ApiSettings())
+        settings = ApiSettings(cors_origins=self.config.api.cors_origins)
+        return Api(services, ChainAuthorizer(access.decider, self._is_local), settings)
 
     def _is_banned(self, ip: str) -> bool:
         return self.access is not None and self.access.bans.is_banned(ip)

@@ -1,6 +1,6 @@
 """Who may call what: the question that the API asks, and the checks that need no credential."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -86,13 +86,16 @@ class Authorizer(Protocol):
 _SAME_SITE: Final = frozenset({"same-origin", "none"})
 
 
-def check_same_site(request: web.Request) -> None:
-    """Refuses writes that a page of somebody else makes a browser send.
+def check_same_site(request: web.Request, origins: Collection[str] = ()) -> None:
+    """Refuses writes that a page of somebody else makes a browser send, unless its origin is one
+    of ``origins`` (or they hold ``*``).
 
     W3C Fetch Metadata, section 2.3: browsers tell in Sec-Fetch-Site; other programs do not send
     it. ``same-site`` is refused, too: another port of the same host is another program.
     """
     site = request.headers.get("Sec-Fetch-Site")
+    if "*" in origins or request.headers.get(hdrs.ORIGIN) in origins:
+        return
     if site is not None and site not in _SAME_SITE:
         raise CrossSiteError("a page of another site may not change anything here")
 

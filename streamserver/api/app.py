@@ -51,6 +51,9 @@ class ApiSettings:
     body_timeout_s: float = 10
     """Within this time a request's body is there."""
 
+    cors_origins: tuple[str, ...] = ()
+    """The origins of pages that may call it; ``*`` is any. They bring a token as anybody does."""
+
 
 class Api:
     """The API of a server; any number of listeners can mount it.
@@ -63,6 +66,11 @@ class Api:
         self._services = services
         self._authorizer = authorizer
         self._settings = settings
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of pages that may call it; whoever mounts it sends the headers (CORS)."""
+        return self._settings.cors_origins
 
     def register(self, app: web.Application, base: str = "") -> None:
         """Adds the routes below a base path: empty, or ``/prefix`` without a slash at its end."""
@@ -97,7 +105,7 @@ class Api:
         if key is None and route.asks_by_stream:
             key = queried_stream(request)
         if route.is_write:
-            check_same_site(request)
+            check_same_site(request, self._settings.cors_origins)
         await self._authorize(route, request, key)
         # Only now: what a stranger sends is not even looked at.
         query = route.query() if route.lenient else parse_query(request, route.query)
@@ -193,7 +201,6 @@ def _other_methods(routes: list[Route[Any]]) -> AioHandler:
     allowed.append(hdrs.METH_OPTIONS)
 
     async def answer(request: web.Request) -> web.Response:
-        # No CORS headers: pages of other origins are not to call the API.
         if request.method == hdrs.METH_OPTIONS:
             return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(allowed)})
         return _refusal(MethodNotAllowedError(allowed), request)

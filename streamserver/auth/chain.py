@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from streamserver.auth.policy import DefaultPolicy
 from streamserver.auth.request import AccessRequest, Decider, Decision
+from streamserver.errors import UnavailableError
 
 __all__ = ["Chain"]
 
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 5.0
 _GRACE_S: Final = 1.0
 """What a decider with a deadline of its own has beyond it to say so."""
+
+_UNKNOWN: Final = Decision(False, "access cannot be checked at the moment", "chain", innocent=True)
 
 
 class Chain:
@@ -39,7 +43,7 @@ class Chain:
             decision = await self._ask(decider, request)
             if decision is not None:
                 return decision
-        return await self._default.decide(request)
+        return await self._ask(self._default, request) or _UNKNOWN
 
     async def _ask(self, decider: Decider, request: AccessRequest) -> Decision | None:
         own_s = getattr(decider, "timeout_s", None)
@@ -49,9 +53,10 @@ class Chain:
                 return await decider.decide(request)
         except TimeoutError:
             logger.warning("decider %s did not answer in %s s", decider.name, timeout_s)
+        except UnavailableError as error:
+            # A storage that is full or locked is the operator's; a traceback tells nothing more.
+            logger.error("decider %s cannot decide: %s", decider.name, error)
         except Exception:
             # A decider may be a user's coroutine, which can raise anything.
             logger.exception("decider %s failed", decider.name)
-        return Decision(
-            False, "access cannot be checked at the moment", decider.name, innocent=True
-        )
+        return replace(_UNKNOWN, decider=decider.name)

@@ -226,10 +226,17 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Addresses or networks of the proxies whose word on the client's address counts."""
 
     cors_origins: tuple[str, ...] = ("*",)
-    """The origins of pages that may read media; ``*``: any. The API is never opened by it."""
+    """The origins of pages that may read media; ``*``: any. The API is opened by ``[api]``."""
 
     public_viewer_count: bool = False
     """Whether everyone may read how many watch a stream."""
+
+
+class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[api]``: who may call the API besides programs."""
+
+    cors_origins: tuple[str, ...] = ()
+    """The origins of pages that may call it, with a token; ``*``: any. Empty: only its own."""
 
 
 class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -598,6 +605,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     http: HttpConfig = HttpConfig()
     """Pages, HLS, API and metrics."""
+
+    api: ApiConfig = ApiConfig()
+    """The API, for pages of other origins."""
 
     rtmp: RtmpConfig = RtmpConfig()
     """The encoders' door."""

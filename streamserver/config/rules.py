@@ -59,11 +59,12 @@ def _proxies(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.rtmp.proxy_protocol and not config.http.trusted_proxies:
         # Believing a header from anyone would let anyone claim to be on loopback.
         yield ("rtmp", "proxy_protocol"), "needs the proxies listed in http.trusted_proxies"
-    for index, origin in enumerate(config.http.cors_origins):
-        parts = urlsplit(origin)
-        is_origin = parts.scheme in ("http", "https") and parts.netloc and not parts.path
-        if origin != "*" and not is_origin:
-            yield ("http", "cors_origins", index), "is no origin such as https://example.org"
+    for section, origins in (("http", config.http), ("api", config.api)):
+        for index, origin in enumerate(origins.cors_origins):
+            parts = urlsplit(origin)
+            is_origin = parts.scheme in ("http", "https") and parts.netloc and not parts.path
+            if origin != "*" and not is_origin:
+                yield (section, "cors_origins", index), "is no origin such as https://example.org"
 
 
 def _names(config: Config) -> Iterator[tuple[KeyPath, str]]:

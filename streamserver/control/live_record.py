@@ -73,13 +73,18 @@ class LiveRecord:
 
 
 async def next_boot(storage: Storage, wall_ns: int) -> int:
-    """The number of this start, larger than all before. Raises `StorageError`.
+    """The number of this start, unlike all before. Raises `StorageError` when it cannot be read.
 
-    Without a memory it is the Unix time in seconds.
+    Without a memory, or where nothing can be written to it, it is the Unix time in seconds.
     """
+    by_time = wall_ns // 1_000_000_000
     if not storage.durable:
-        return wall_ns // 1_000_000_000
+        return by_time
     value = await storage.get(_BOOT_STORED_AS)
     boot = (value if isinstance(value, int) else 0) + 1
-    await storage.set(_BOOT_STORED_AS, boot)
+    try:
+        await storage.set(_BOOT_STORED_AS, boot)
+    except StorageError as error:
+        logger.error("the server starts, and can keep nothing: %s", error)
+        return by_time
     return boot

@@ -1,5 +1,6 @@
 """Publishing as a plain call: may he, and the right to append."""
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from streamserver.auth.stream_keys import StreamKeyDecider, looks_like_secret
 from streamserver.clock import Clock
 from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
-from streamserver.errors import AccessDeniedError, InvalidNameError, RefusedError
+from streamserver.errors import AccessDeniedError, InvalidNameError, RefusedError, UnavailableError
 from streamserver.hub import sessions
 from streamserver.hub.limits import Limits
 from streamserver.hub.registry import Lease, Registry
@@ -17,6 +18,8 @@ from streamserver.hub.sessions import Session, SessionTable
 from streamserver.names import DEFAULT_NAME, StreamKey
 
 __all__ = ["Lend", "Publication", "Publishing"]
+
+logger = logging.getLogger(__name__)
 
 Lend = Callable[[StreamKey, Sequence[str]], Awaitable[None]]
 """``lend(stream, urls)``: where this broadcast is sent on to, as a hook said."""
@@ -126,7 +129,11 @@ class Publishing:
         """The same attempt with the stream's name, where its secret key stood in that place."""
         if self._stream_keys is None:
             return attempt
-        found = await self._stream_keys.resolve(attempt.app, attempt.name)
+        try:
+            found = await self._stream_keys.resolve(attempt.app, attempt.name)
+        except UnavailableError as error:
+            logger.error("a stream key cannot be looked up: %s", error)
+            raise AccessDeniedError("access cannot be checked at the moment") from None
         if found is None:
             return attempt
         key, secret = found

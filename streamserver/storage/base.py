@@ -11,6 +11,7 @@ __all__ = [
     "Answers",
     "Storage",
     "StorageError",
+    "StorageInUseError",
     "StoredAnswer",
     "StoredDelivery",
     "StoredStream",
@@ -22,6 +23,11 @@ __all__ = [
 
 class StorageError(UnavailableError):
     """The storage cannot be read or written; the text names the file and says what to look for."""
+
+
+class StorageInUseError(StorageError):
+    """What is kept is sound, and not for us now: another program holds it, or a newer one wrote
+    it. Going on without it would forget keys that were handed out."""
 
 
 class StreamKeys(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from streamserver.storage.base import Storage, StorageError
+from streamserver.storage.base import Storage, StorageError, StorageInUseError
 from streamserver.storage.memory import MemoryStorage
 from streamserver.storage.sqlite import SqliteStorage
 
@@ -45,14 +45,17 @@ def state_directory(
 async def open_storage(path: str, environ: Mapping[str, str]) -> Storage:
     """The storage in a directory, or in the platform's when the path is empty.
 
-    Where nothing can be written, or the file cannot be used, a warning says so and the answer
-    forgets everything with the process.
+    Where nothing can be written (no right to, a full disk), a warning says so and the answer
+    forgets everything with the process. A damaged file is moved aside. One that another program
+    holds, or a newer one wrote, raises `StorageInUseError`.
     """
     directory = Path(path) if path else state_directory(environ, home=_home())
     if directory is None:
         return _forgetful("there is no home directory")
     try:
         return await SqliteStorage.open(directory / DATABASE_NAME)
+    except StorageInUseError:
+        raise
     except StorageError as error:
         return _forgetful(str(error))
 

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-from streamserver.storage.base import StorageError
+from streamserver.storage.base import StorageInUseError
 
 __all__ = ["MIGRATIONS", "Migration", "migrate"]
 
@@ -130,7 +130,7 @@ MIGRATIONS: Final = (
 def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
     """Brings a database to the newest version, each step wholly or not at all.
 
-    The connection is in autocommit mode. Raises `StorageError` for a database that a newer
+    The connection is in autocommit mode. Raises `StorageInUseError` for a database that a newer
     program wrote, and `sqlite3.Error` when a step fails.
     """
     while True:
@@ -139,7 +139,7 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = 
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > migrations[-1].version:
-                raise StorageError(
+                raise StorageInUseError(
                     f"the database has version {version}, and this program knows up to "
                     f"{migrations[-1].version}: a newer streamserver wrote it"
                 )

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +18,7 @@ from streamserver.names import StreamKey
 from streamserver.storage.answers import find_answer, keep_answer
 from streamserver.storage.base import (
     StorageError,
+    StorageInUseError,
     StoredAnswer,
     StoredDelivery,
     StoredStream,
@@ -62,8 +64,8 @@ class SqliteStorage:
         """Opens or makes the database file at a path, and brings it to the newest version.
 
         A file that is corrupt is moved aside (never deleted) and a new one is made, with an error
-        in the log. Raises `StorageError` when that is not possible, when another process keeps the
-        file locked, and when a newer program wrote it.
+        in the log. Raises `StorageInUseError` when another process keeps the file locked or a
+        newer program wrote it, and `StorageError` when it cannot be made or written.
         """
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
         loop = asyncio.get_running_loop()
@@ -112,12 +114,17 @@ class SqliteStorage:
         """See `Storage`."""
         fresh = msgspec.json.encode(secrets.token_hex(32)).decode()
 
+        query = "SELECT value FROM setting WHERE key = ?"
+
         def keep_or_make(db: sqlite3.Connection) -> str | None:
+            kept = _one(db, query, (_SIGNING_SECRET,))
+            if kept is not None:
+                return kept  # nothing is written: a disk may be full
             # Whoever comes first wins, also among processes.
             db.execute(
                 "INSERT OR IGNORE INTO setting (key, value) VALUES (?, ?)", (_SIGNING_SECRET, fresh)
             ).close()
-            return _one(db, "SELECT value FROM setting WHERE key = ?", (_SIGNING_SECRET,))
+            return _one(db, query, (_SIGNING_SECRET,))
 
         kept = await self._run(keep_or_make)
         return bytes.fromhex(msgspec.json.decode(kept or fresh))
@@ -179,8 +186,10 @@ class SqliteStorage:
         """See `TokenRevocations`."""
 
         def read(db: sqlite3.Connection) -> list[tuple[str, int]]:
-            db.execute("DELETE FROM revoked_token WHERE expires_s <= ?", (now_s,)).close()
-            rows = db.execute("SELECT id, expires_s FROM revoked_token").fetchall()
+            with suppress(sqlite3.OperationalError):  # full or locked: they are forgotten later
+                db.execute("DELETE FROM revoked_token WHERE expires_s <= ?", (now_s,)).close()
+            query = "SELECT id, expires_s FROM revoked_token WHERE expires_s > ?"
+            rows = db.execute(query, (now_s,)).fetchall()
             return [(str(ident), int(end)) for ident, end in rows]
 
         return await self._run(read)
@@ -220,7 +229,7 @@ class SqliteStorage:
         try:
             return await loop.run_in_executor(self._executor, work, self._db)
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {error}") from error
+            raise StorageError(f"{self._path}: {_explain(error)}") from error
 
 
 def _one(db: sqlite3.Connection, query: str, arguments: tuple[str, ...]) -> str | None:
@@ -243,7 +252,8 @@ def _open(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be used: {error}") from error
+        kind = StorageInUseError if _code(error) in _HELD else StorageError
+        raise kind(f"{path} cannot be used: {_explain(error)}") from error
 
 
 def _make_private(path: Path) -> None:
@@ -276,12 +286,29 @@ class _CorruptError(sqlite3.DatabaseError):
     """The database opens, and its content does not fit together."""
 
 
+_HELD: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "make room on the disk; until then only what is there can be read",
+    **dict.fromkeys(_HELD, "another program keeps it locked: end that, or wait for it"),
+    **dict.fromkeys(_CORRUPT, "it is damaged: the next start moves it aside and makes a new one"),
+}
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary code, which is in the low byte of an extended one; 0: none of SQLite's."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _explain(error: sqlite3.Error) -> str:
+    """SQLite's words, and what to do."""
+    advice = _ADVICE.get(_code(error))
+    return f"{error} ({advice})" if advice else str(error)
+
+
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
-    if isinstance(error, _CorruptError):
-        return True
-    # The primary code is in the low byte of an extended one.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, _CorruptError) or _code(error) in _CORRUPT
 
 
 def _move_aside(path: Path, error: Exception) -> None:

@@ -284,8 +284,9 @@ class Webhooks:
         spec = change(found.spec)
         if spec != found.spec:
             self._check(spec)
+        # Kept first: what an error answers must not have happened.
+        await self._save(found, spec)
         found.change(spec)
-        await self._save()
         return found
 
     async def remove(self, ident: str) -> None:
@@ -299,11 +300,8 @@ class Webhooks:
             raise WebhookConflictError(
                 "this webhook stands in the configuration: remove it there, or pause it here"
             )
-        del self._by_id[ident]
-        await found.close()
-        self._gone.add(found.outbox)
-        self._spool.forget(ident)
-        await self._save()
+        await self._save(found, None)
+        await self._drop(found)
 
     async def close(self, grace_s: float = 0) -> None:
         """Sends what can be sent within the grace; the rest waits for the next start."""
@@ -351,13 +349,22 @@ class Webhooks:
         self._by_id[spec.id] = endpoint
         return endpoint
 
-    async def _save(self) -> None:
+    async def _drop(self, one: Endpoint) -> None:
+        if self._by_id.pop(one.spec.id, None) is None:
+            return
+        await one.close()
+        self._gone.add(one.outbox)
+        self._spool.forget(one.spec.id)
+
+    async def _save(self, changed: Endpoint | None = None, spec: WebhookSpec | None = None) -> None:
+        """Keeps all of them, one with a new specification, or with None without it."""
         # One after the other, each with what is true when its turn comes.
         async with self._saving:
+            specs = [spec if one is changed else one.spec for one in self.all()]
             kept = [
-                msgspec.to_builtins(msgspec.convert(one.spec, _Stored, from_attributes=True))
-                for one in self.all()
-                if not one.spec.configured
+                msgspec.to_builtins(msgspec.convert(one, _Stored, from_attributes=True))
+                for one in specs
+                if one is not None and not one.configured
             ]
             await self._storage.set(_STORED_AS, kept)
 

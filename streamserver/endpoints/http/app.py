@@ -13,9 +13,14 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from streamserver.endpoints.http.answers import problem_body
-from streamserver.endpoints.http.media import MEDIA_HEADERS, SERVER
+from streamserver.endpoints.http.media import EXPOSED_HEADERS, MEDIA_HEADERS, SERVER
 from streamserver.endpoints.http.requests import FastHandler
-from streamserver.errors import AccessDeniedError, RefusedError, RemoteProtocolError
+from streamserver.errors import (
+    AccessDeniedError,
+    RefusedError,
+    RemoteProtocolError,
+    UnavailableError,
+)
 
 __all__ = ["AppSettings", "InnerHandler", "Mount", "build_app", "problem", "public_path"]
 
@@ -24,7 +29,11 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CORS_PREFLIGHT = (
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, If-None-Match, Range"),
+    (
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, "
+        "Range",
+    ),
     # Two hours: as long as any browser honours.
     ("Access-Control-Max-Age", "7200"),
 )
@@ -50,7 +59,10 @@ class Mount:
     """Answers plain ``GET`` requests under the prefix from prebuilt bytes."""
 
     media: bool = False
-    """Whether pages of any origin may use it (CORS)."""
+    """Whether pages of the origins that may use media may use it (CORS)."""
+
+    origins: tuple[str, ...] = ()
+    """Where it is no media: the origins of pages that may use it (CORS); ``*`` is any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +132,19 @@ def build_app(
     app[_BASE_PATH] = base_path
     # The longest prefix decides.
     ordered = sorted(mounts, key=lambda mount: len(mount.prefix), reverse=True)
-    table = [(base_path + mount.prefix, mount.media) for mount in ordered]
+    table = [(base_path + one.prefix, one) for one in ordered]
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         path = request.path
-        media = next((media for prefix, media in table if path.startswith(prefix)), False)
+        mount = next((mount for prefix, mount in table if path.startswith(prefix)), None)
+        media = mount is not None and mount.media
+        origins = settings.media_origins if media else mount.origins if mount else ()
         headers = response.headers
         for name, value in MEDIA_HEADERS if media else _OWN_HEADERS:
             headers.setdefault(name, value)
-        if media and "*" not in settings.media_origins:
-            _name_origin(request, response, settings.media_origins)
-        if media and request.method == "OPTIONS":
+        if origins:
+            _name_origin(request, response, origins)
+        if origins and request.method == "OPTIONS":
             if "Allow" in headers:
                 headers.setdefault("Access-Control-Allow-Methods", headers["Allow"])
             for name, value in _CORS_PREFLIGHT:
@@ -144,12 +158,17 @@ def build_app(
 def _name_origin(
     request: web.Request, response: web.StreamResponse, origins: tuple[str, ...]
 ) -> None:
-    """Opens media to the listed origins only (Fetch 3.2.3: the header names one origin)."""
+    """Opens an answer to the listed origins only (Fetch 3.2.3: the header names one origin)."""
+    headers = response.headers
+    headers.setdefault("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+    if "*" in origins:
+        headers["Access-Control-Allow-Origin"] = "*"
+        return
     origin = request.headers.get("Origin", "")
-    response.headers.pop("Access-Control-Allow-Origin", None)
-    response.headers.add("Vary", "Origin")
+    headers.pop("Access-Control-Allow-Origin", None)
+    headers.add("Vary", "Origin")
     if origin in origins:
-        response.headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Origin"] = origin
 
 
 def problem(
@@ -193,6 +212,10 @@ def _middleware(settings: AppSettings) -> Middleware:
         except RefusedError as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
             return _unless_begun(request, error, error.http_status, str(error), headers)
+        except UnavailableError as error:  # the storage, most of all
+            logger.error("%s %s: %s", request.method, request.path, error)
+            detail = "The server cannot keep or read what it needs for this; its log says more."
+            return _unless_begun(request, error, 503, detail)
         except RemoteProtocolError as error:
             return _unless_begun(request, error, 400, str(error))
         except ConnectionError:

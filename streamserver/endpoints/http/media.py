@@ -17,8 +17,8 @@ SERVER: Final = "streamserver"
 """The ``Server`` header: a name, no version."""
 
 EXPOSED_HEADERS: Final = (
-    "Accept-Patch, Accept-Post, Accept-Ranges, Content-Length, Content-Range, Date, ETag, Link, "
-    "Location, Retry-After, WWW-Authenticate"
+    "Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Length, Content-Range, Date, ETag, "
+    "Idempotent-Replayed, Link, Location, Retry-After, WWW-Authenticate"
 )
 """What scripts of other origins may read of an answer."""
 

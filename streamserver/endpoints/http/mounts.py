@@ -41,8 +41,8 @@ def hls_mount(hls: HlsMount, *, any_origin: bool = True) -> Mount:
 
 
 def api_mount(api: Api) -> Mount:
-    """The API, the probes and the metrics."""
-    return Mount(prefix="/", routes=api.register)
+    """The API, and beside it the probes and the metrics, which no page of others may read."""
+    return Mount(prefix="/api/", routes=api.register, origins=api.origins)
 
 
 def pages_mount(pages: Pages) -> Mount:
