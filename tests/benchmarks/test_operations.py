@@ -15,7 +15,8 @@ from streamserver.auth import AccessRequest, Decision
 from streamserver.control.publishing import Publishing
 from streamserver.endpoints.http.connections import Connections
 from streamserver.endpoints.http.front import Front
-from streamserver.endpoints.rtmp import RtmpConnection, RtmpEndpoint, RtmpSettings
+from streamserver.endpoints.rtmp import RtmpEndpoint, RtmpSettings
+from streamserver.endpoints.rtmp_connection import RtmpConnection
 from streamserver.feeds.cmaf import CmafFeed, CmafSettings
 from streamserver.hub.registry import Registry, RegistrySettings
 from streamserver.hub.sessions import SessionTable

@@ -1,15 +1,16 @@
 """What a soak looks at while it lasts, and how it judges in the end."""
 
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.peers.server import RunningServer
 from tests.soak.traffic import Seen
 
-__all__ = ["Sample", "faults", "report", "sample"]
+__all__ = ["Sample", "faults", "report", "sample", "worst_lag"]
 
 _MIB: Final = 1024 * 1024
 _MAX_SLOPE_MIB: Final = 1.0
@@ -22,6 +23,8 @@ _MORE_FDS: Final = 6
 _MORE_THREADS: Final = 6
 _MORE_TASKS: Final = 3
 """What an idle server may have more after than before: pools that were filled meanwhile."""
+
+_LAG: Final = re.compile(r'streamserver_loop_lag_seconds_bucket\{le="([^"]+)"\}')
 
 _LINES_PER_MINUTE: Final = 1200
 """Each who joins and leaves makes two or three lines."""
@@ -49,10 +52,14 @@ class Sample:
     lines: int
     """Lines in its log."""
 
+    lags: dict[float, int] = field(default_factory=dict)
+    """How often its loop was late, ever: counts of ticks by the bound in seconds that each kept."""
+
 
 def sample(server: RunningServer) -> Sample:
     """Looks at the process."""
     process = Path(f"/proc/{server.pid}")
+    metrics = server.metrics()
     status = dict(
         line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line
     )
@@ -61,9 +68,25 @@ def sample(server: RunningServer) -> Sample:
         memory=int(status["VmRSS"].split()[0]) * 1024,
         fds=len(list((process / "fd").iterdir())),
         threads=int(status["Threads"]),
-        tasks=int(server.metrics()["streamserver_tasks"]),
+        tasks=int(metrics["streamserver_tasks"]),
         lines=server.log().count("\n"),
+        lags={
+            float(found[1]): int(value)
+            for name, value in metrics.items()
+            if (found := _LAG.match(name)) is not None
+        },
     )
+
+
+def worst_lag(before: Sample, after: Sample) -> str:
+    """Between which bounds the longest lag of the server's loop was meanwhile."""
+    lower = 0.0
+    ticks = {bound: count - before.lags.get(bound, 0) for bound, count in after.lags.items()}
+    for bound in sorted(ticks):
+        if ticks[bound] == ticks[max(ticks)]:
+            return f"{lower:g} to {bound:g} s"
+        lower = bound
+    return "unknown"
 
 
 def slope_mib_per_minute(samples: Sequence[Sample]) -> float:
@@ -104,6 +127,9 @@ def report(before: Sample, samples: Sequence[Sample], after: Sample, seen: Seen)
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
     rows = [f"{minutes:.1f} minutes, {dict(sorted(seen.counts.items()))}"]
     rows.append(f"gaps seen by the viewers that stayed: {len(seen.gaps)}")
+    silence = ", ".join(f"{way} {most:.2f} s" for way, most in sorted(seen.longest_s.items()))
+    rows.append(f"their longest silence: {silence}; our own clients were late {seen.own_lag_s:.2f}")
+    rows.append(f"the server's loop was late by at most {worst_lag(before, after)}")
     rows.append(f"our own publishers were late by {seen.late_s:.1f} s at worst")
     rows.append(f"{'':<18}{'before':>10}{'most':>10}{'after':>10}")
     for name in ("memory", "fds", "threads", "tasks", "lines"):

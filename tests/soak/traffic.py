@@ -14,11 +14,14 @@ from urllib.parse import urljoin
 import aiohttp
 
 from streamserver.media.track import Kind
+from streamserver.rtmp.message import AUDIO, VIDEO
 from tests import media_factory
 from tests.endpoints.rtmp_client import RtmpClient
 from tests.endpoints.rtmp_player import RtmpPlayer
 
-__all__ = ["STALL_S", "Seen", "Site", "come_and_go", "publish", "watch_hls", "watch_rtmp"]
+__all__ = [
+    "STALL_S", "Seen", "Site", "come_and_go", "note_own_lag", "publish", "watch_hls", "watch_rtmp",
+]  # fmt: skip
 
 STALL_S: Final = 3.0
 """A viewer that gets nothing new for so long would see a still picture."""
@@ -38,12 +41,30 @@ class Seen:
     gaps: list[str] = field(default_factory=list)
     """What viewers of the steady stream missed: this must stay empty."""
 
+    longest_s: dict[str, float] = field(default_factory=dict)
+    """The longest silence that a viewer of each protocol has borne."""
+
+    stall_s: float = STALL_S
+    """A silence of a viewer that is a gap."""
+
+    own_lag_s: float = 0
+    """How late our own loop was at worst."""
+
     late_s: float = 0
     """How late our own publisher was at worst: on a machine that is too busy for the soak, what
     viewers miss is no fault of the server's."""
 
     began_s: float = field(default_factory=time.monotonic)
     """When it all began."""
+
+    def came(self, protocol: str, newest_s: float) -> float:
+        """Something new came for a viewer, the last before at ``newest_s``; answers the time."""
+        now_s = time.monotonic()
+        silence_s = now_s - newest_s
+        self.longest_s[protocol] = max(self.longest_s.get(protocol, 0), silence_s)
+        if silence_s > self.stall_s + self.own_lag_s:
+            self.gap(f"{protocol}: nothing new came for {silence_s:.1f} s")
+        return now_s
 
     def gap(self, text: str) -> None:
         """A viewer missed something."""
@@ -123,6 +144,14 @@ async def _publish_for_a_while(site: Site, name: str) -> None:
         await asyncio.sleep(random.uniform(2, 12))
 
 
+async def note_own_lag(seen: Seen) -> None:
+    """Notes how late our own loop is, for then what viewers miss is ours."""
+    while True:
+        due_s = time.monotonic() + 0.05
+        await asyncio.sleep(0.05)
+        seen.own_lag_s = max(seen.own_lag_s, time.monotonic() - due_s)
+
+
 async def watch_rtmp(site: Site, name: str) -> None:
     """Plays without end, and notes when nothing comes."""
     player = await RtmpPlayer.play(site.rtmp_port, "live", name)
@@ -130,14 +159,14 @@ async def watch_rtmp(site: Site, name: str) -> None:
     try:
         while True:
             await player._read()
+            if any(one.type_id in (AUDIO, VIDEO) for one in player.messages):
+                newest_s = site.seen.came("RTMP", newest_s)
             player.messages.clear()
-            now_s = time.monotonic()
-            if now_s - newest_s > STALL_S:
-                site.seen.gap(f"RTMP: nothing came for {now_s - newest_s:.1f} s")
-            newest_s = now_s
     except (EOFError, ConnectionError):
         site.seen.gap("RTMP: the server closed the connection of a viewer")
     finally:
+        # A silence up to the end is one, too.
+        site.seen.came("RTMP", newest_s)
         player.close()
 
 
@@ -158,10 +187,7 @@ async def watch_hls(site: Site, name: str) -> None:
                 async with http.get(urljoin(url, uri)) as answer:
                     if answer.status != 200 or not await answer.read():
                         site.seen.gap(f"HLS: a part was answered with {answer.status}")
-            now_s = time.monotonic()
-            if fresh and newest_s and now_s - newest_s > STALL_S and fetched:
-                site.seen.gap(f"HLS: nothing new came for {now_s - newest_s:.1f} s")
-            newest_s = now_s if fresh else newest_s
+            newest_s = site.seen.came("HLS", newest_s) if fresh else newest_s
             fetched = set(uris)
             last_msn = first + text.count("#EXTINF:") - 1
             listed = text.rpartition("#EXTINF:")[2].count("#EXT-X-PART:")

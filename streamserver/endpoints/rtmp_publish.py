@@ -1,0 +1,55 @@
+"""The publishing half of an RTMP connection: from leave to publish until the end of it."""
+
+import logging
+from collections.abc import Sequence
+
+from streamserver.control.publishing import Publication
+from streamserver.ingest.rtmp import RtmpIngest
+from streamserver.rtmp.amf import AmfValue
+from streamserver.rtmp.events import MediaReceived
+
+__all__ = ["RtmpPublisher"]
+
+logger = logging.getLogger(__name__)
+
+
+class RtmpPublisher:
+    """One publisher that was let in."""
+
+    def __init__(self, publication: Publication, peer: str) -> None:
+        """``peer`` names it in log lines."""
+        self.session = publication.session
+        self._publication = publication
+        self._peer = peer
+        self._ingest = RtmpIngest(publication.lease)
+        logger.info(
+            "%s publishes %s with %s",
+            peer,
+            self.session.stream,
+            self.session.user_agent or "an unnamed encoder",
+        )
+
+    def media(self, event: MediaReceived, now_ns: int) -> None:
+        """Audio or video has come."""
+        self.session.bytes_received += len(event.body)
+        self._ingest.media(event.kind == "video", event.timestamp_ms, event.body, now_ns)
+
+    def metadata(self, values: Sequence[AmfValue]) -> None:
+        """``onMetaData`` has come."""
+        self._ingest.metadata(values)
+
+    def close(self, reason: str) -> None:
+        """The publisher has left, or must."""
+        assembler = self._ingest.assembler
+        assembler.flush()
+        counters = assembler.counters
+        logger.info(
+            "%s stopped publishing %s: %s (%d frames, %d damaged, %d without a keyframe)",
+            self._peer,
+            self.session.stream,
+            reason,
+            counters.frames,
+            counters.damaged,
+            counters.waiting,
+        )
+        self._publication.close(reason)
