@@ -154,7 +154,7 @@ async def test_a_guesser_behind_a_proxy_is_banned_and_the_proxy_is_not(
         site.clients.append(client)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await client.publish("live", "cam?key=the-right-key")
-        assert site.server._rtmp[0].stats.outcomes["banned"] == 1
+        assert site.server.doors.rtmp[0].stats.outcomes["banned"] == 1
         # The same address over HTTP; somebody else behind the same proxy; the proxy itself.
         for ip, status in (("203.0.113.9", 403), ("203.0.113.10", 200)):
             headers = TOKEN | {"X-Forwarded-For": ip}

@@ -202,7 +202,7 @@ async def test_one_that_does_not_read_costs_a_bound_and_nobody_else(tmp_path: Pa
         await watcher.until("health.changed", 10_000)
         held = [
             front._transport.get_write_buffer_size()
-            for endpoint in site.server._http
+            for endpoint in site.server.doors.http
             for front in endpoint._connections._fronts
         ]
         writer.close()

@@ -123,7 +123,7 @@ def live(site: Site) -> bool:
 
 
 def nothing_left(site: Site) -> bool:
-    webrtc = site.server._webrtc
+    webrtc = site.server.doors.webrtc
     assert webrtc is not None
     return (len(webrtc.resources), webrtc.mux.peers, len(webrtc.whip), len(webrtc.whep)) == (
         0, 0, 0, 0,
@@ -261,7 +261,7 @@ async def test_a_viewer_waits_for_its_stream(tmp_path: Path, camera: Camera):
                 await asyncio.wait_for(viewer.received["video"].get(), WAIT_S)
 
         watching = asyncio.create_task(watch())
-        await until(lambda: site.server._webrtc is not None)
+        await until(lambda: site.server.doors.webrtc is not None)
         async with connected(http, "/whip/live/cam", camera.browser()):
             camera.send(20)
             await watching

@@ -48,6 +48,15 @@ class ServerFacts:
     is_draining: bool = False
     """Whether the server takes nothing new and will end."""
 
+    def rtmp_ports(self) -> frozenset[int]:
+        """Where this server takes RTMP, with TLS or without."""
+        return frozenset(one.port for one in self.listeners if one.name in ("rtmp", "rtmps"))
+
+    def closed(self) -> None:
+        """Nothing is open any more."""
+        self.is_listening = False
+        self.listeners.clear()
+
 
 class LoopLag:
     """How late the event loop comes to what was due. Give `tick` to ``Driver.add_ticker``."""

@@ -181,14 +181,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--fps", type=int, default=30)
     parser.add_argument("--bit-rate", type=int, default=2_500_000)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--nice", type=int, default=_NICENESS)
+    options = vars(parser.parse_args(arguments))
+    niceness = options.pop("nice")
     try:
-        settings = SourceSettings(**vars(options))
+        settings = SourceSettings(**options)
     except ValueError as error:
         parser.error(str(error))
     # Ctrl-C reaches the whole process group; the parent decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    os.nice(niceness)
     parent = os.getppid()
     # Unbuffered: a record that waits in a buffer is latency.
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as pipe:

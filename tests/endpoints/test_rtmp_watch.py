@@ -69,7 +69,7 @@ async def test_one_that_gives_up_waiting_is_forgotten(site: Site):
     player = await site.play()
     await player.until("NetConnection.Connect.Success")
     player.close()
-    (endpoint,) = site.server._rtmp
+    (endpoint,) = site.server.doors.rtmp
     async with asyncio.timeout(5):
         await endpoint._empty.wait()
     assert endpoint.play is not None

@@ -1,0 +1,68 @@
+"""The middle of a server: streams, sessions, and the loop that they run on."""
+
+import asyncio
+from functools import partial
+
+from streamserver.assembly.ground import Ground
+from streamserver.config import OpusForm
+from streamserver.control.facts import LoopLag
+from streamserver.control.session_ends import SessionEnds
+from streamserver.control.totals import Totals
+from streamserver.ffmpeg.executor import MediaExecutor
+from streamserver.hub.driver import Driver
+from streamserver.hub.feeds import FeedPool
+from streamserver.hub.limits import Limits
+from streamserver.hub.registry import Registry
+from streamserver.hub.sessions import SessionTable
+from streamserver.hub.sources import OwnPackets, Sources
+from streamserver.malloc import MemoryReturn, malloc_trim
+from streamserver.media.track import Codec
+from streamserver.outputs.renditions import Renditions
+from streamserver.settings import limit_settings, registry_settings
+
+__all__ = ["Hub"]
+
+
+class Hub:
+    """Made within a running loop; `driver` is started when everything listens."""
+
+    def __init__(self, ground: Ground, executor: MediaExecutor) -> None:
+        config, clock = ground.config, ground.clock
+        self.driver = Driver(clock)
+        self.sessions = SessionTable()
+        self.limits = Limits(self.sessions, limit_settings(config), ground.complain())
+        self.registry = Registry(clock, self.driver.schedule, registry_settings(config))
+        self.feeds = FeedPool(clock.monotonic_ns, self.driver.report)
+        # The first listener: outputs complete what they have when a publisher leaves.
+        self.renditions = Renditions(
+            feeds=self.feeds,
+            schedule=self.driver.schedule,
+            bounds=registry_settings(config).bounds,
+            run=executor.run,
+        )
+        self.registry.add_listener(self.renditions)
+        self.sources: Sources = OwnPackets()
+        """What HLS, RTMP, FLV and destinations read."""
+        if config.server.opus is OpusForm.AAC:
+            self.sources = self.renditions.sources(Codec.AAC)
+        self.totals = Totals(self.registry, self.sessions)
+        self.ends = SessionEnds(self.sessions, clock)
+        self.lag = LoopLag()
+        # In a thread: it takes tens of milliseconds for hundreds of megabytes.
+        trim = partial(asyncio.get_running_loop().run_in_executor, None, malloc_trim)
+        memory = MemoryReturn(clock.monotonic_ns, trim)
+        self.registry.add_listener(memory)
+        for part in (
+            self.ends,
+            self.registry,
+            self.limits,
+            self.feeds,
+            memory,
+            self.lag,
+        ):
+            self.driver.add_ticker(part.tick)
+
+    def close(self) -> None:
+        """Stops the turns; nothing is read any more."""
+        self.driver.close()
+        self.renditions.close()
