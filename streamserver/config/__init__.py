@@ -1,23 +1,25 @@
 """Settings: frozen values with their units, read from file, environment and flags."""
 
-from streamserver.config.loader import LoadedConfig, load
-from streamserver.config.memory import MemoryBound, memory_bound
-from streamserver.config.model import (
+from streamserver.config.auth_model import (
     AuthConfig,
-    Config,
     DeciderName,
-    DestinationConfig,
-    HlsConfig,
     HookAction,
     HookConfig,
     HookFail,
     HookMethod,
     HookStyle,
-    HttpConfig,
-    IceServerConfig,
     JwtConfig,
     KeyAction,
     KeyConfig,
+)
+from streamserver.config.loader import LoadedConfig, load
+from streamserver.config.memory import MemoryBound, memory_bound
+from streamserver.config.model import (
+    Config,
+    DestinationConfig,
+    HlsConfig,
+    HttpConfig,
+    IceServerConfig,
     LimitsConfig,
     LogConfig,
     LogFormat,

@@ -6,13 +6,15 @@ from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
-from streamserver.config.model import (
-    Config,
+from streamserver.config.auth_model import (
     HookAction,
     HookConfig,
     HookStyle,
     KeyAction,
     KeyConfig,
+)
+from streamserver.config.model import (
+    Config,
 )
 from streamserver.config.toml_lines import KeyPath
 
