@@ -1,7 +1,8 @@
 """Every setting, its default, its unit and its bounds. ``config.toml`` lists the same for people.
 
 To add a key: a field here with a line under it, and the line in ``config.toml``. To add a
-section: a struct here and a field of `Config`. ``[auth]`` has a module of its own, `auth_model`. Loader, environment, flags and ``check`` follow.
+section: a struct here and a field of `Config`. Loader, environment, flags and ``check`` follow.
+``[auth]`` has a module of its own, `streamserver.config.auth_model`.
 """
 
 from enum import StrEnum
