@@ -48,8 +48,8 @@ _MEDIA_HEADERS: Final = (
     ("Access-Control-Allow-Origin", "*"),
     (
         "Access-Control-Expose-Headers",
-        "Accept-Patch, Accept-Post, Accept-Ranges, Content-Length, Content-Range, Date, ETag, "
-        "Link, Location, Retry-After, WWW-Authenticate",
+        "Accept-Patch, Accept-Post, Accept-Ranges, Allow, Content-Length, Content-Range, Date, "
+        "ETag, Idempotent-Replayed, Link, Location, Retry-After, WWW-Authenticate",
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("Server", "streamserver"),
