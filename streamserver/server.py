@@ -23,10 +23,12 @@ from streamserver.assembly.ground import Ground
 from streamserver.assembly.hub import Hub
 from streamserver.assembly.outputs import make_hls, make_live, open_destinations, start_pulls
 from streamserver.assembly.parts import Parts
+from streamserver.assembly.renewing import keep_renewed
 from streamserver.auth import Access, Decider
 from streamserver.clock import Clock, SystemClock
 from streamserver.config import Config, LoadedConfig
 from streamserver.control.access_assembly import make_connecting, make_notices, open_access
+from streamserver.control.apps import Apps
 from streamserver.control.callbacks import Callbacks, Handler
 from streamserver.control.demonstration import demonstrate
 from streamserver.control.draining import Drain
@@ -232,6 +234,7 @@ class Server:
             await doors.open_webrtc(publishing, parts.live)
         api = make_api(ground, parts, management, doors)
         await doors.open_http(parts.hls, parts.live, api, tls.https)
+        keep_renewed(ground, parts, doors, management.settings)
         self.facts.is_listening = True
         parts.events.announcer.server_started()
         pulls = start_pulls(ground, hub, publishing)
@@ -276,6 +279,7 @@ class Server:
         live = make_live(ground, hub, access)
         return Parts(
             hub=hub,
+            apps=Apps(self.config.server.apps),
             storage=storage,
             access=access,
             events=events,
@@ -308,7 +312,7 @@ class Server:
             hub.sessions,
             access.decider,
             self.clock,
-            apps=self.config.server.apps,
+            apps=parts.apps,
             stream_keys=access.stream_keys,
             lend=parts.destinations.lend,
             limits=hub.limits,

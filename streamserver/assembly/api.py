@@ -19,6 +19,7 @@ from streamserver.config import LoadedConfig
 from streamserver.control.control import Control, ControlSettings
 from streamserver.control.credentials import CredentialControl
 from streamserver.control.destinations import DestinationControl
+from streamserver.control.live_parts import live_parts
 from streamserver.control.live_settings import LiveSettings
 from streamserver.control.records import Records
 from streamserver.control.registering import Registering
@@ -79,7 +80,13 @@ async def open_management(
         records=records,
         credentials=credentials,
         settings=settings,
-        reloading=Reloading(settings, parts.access, credentials, reload_certificates),
+        reloading=Reloading(
+            settings,
+            parts.access,
+            credentials,
+            reload_certificates,
+            live_parts(parts.destinations, events.webhooks, parts.apps),
+        ),
         event_streams=EventStreams(events.log, control.snapshot, ground.clock.wall_ns),
     )
 
@@ -114,9 +121,7 @@ def make_api(ground: Ground, parts: Parts, management: Management, doors: Doors)
         settings=management.settings,
         reloading=management.reloading,
         idempotency=Idempotency(parts.storage, ground.clock.wall_ns),
-        registering=Registering(
-            control, management.records, credentials, apps=ground.config.server.apps
-        ),
+        registering=Registering(control, management.records, credentials, apps=parts.apps),
         credentials=credentials,
         scrape=_metrics(ground, parts, management, doors).scrape,
         heartbeat=parts.hub.driver,

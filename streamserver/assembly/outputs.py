@@ -19,9 +19,13 @@ from streamserver.hub.driver import Driver
 from streamserver.hub.sources import SourceHold
 from streamserver.ingest.pull import Pulls
 from streamserver.net.addresses import lan_address
-from streamserver.outputs.destinations.assembly import body_holder, make_destinations
+from streamserver.outputs.destinations.assembly import (
+    body_holder,
+    configured_destinations,
+    make_destinations,
+)
 from streamserver.outputs.destinations.loops import OwnDoors
-from streamserver.outputs.destinations.manager import ConfiguredDestination, Destinations
+from streamserver.outputs.destinations.manager import Destinations
 from streamserver.outputs.hls.channel import TsMaker
 from streamserver.outputs.hls.output import HlsOutput
 from streamserver.outputs.live import LiveOutput
@@ -102,10 +106,7 @@ async def open_destinations(ground: Ground, hub: Hub, storage: Storage) -> Desti
         allow_private=config.outgoing.allow_private,
         ca_file=config.outgoing.ca_file,
     )
-    await destinations.load(
-        ConfiguredDestination(one.stream, one.url.reveal(), one.name, one.enabled)
-        for one in config.destinations
-    )
+    await destinations.load(configured_destinations(config))
     hub.registry.add_listener(destinations)
     return destinations
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from streamserver.assembly.hub import Hub
 from streamserver.assembly.outputs import Live
 from streamserver.auth import Access
+from streamserver.control.apps import Apps
 from streamserver.control.eventing import Eventing
 from streamserver.outputs.destinations.manager import Destinations
 from streamserver.outputs.hls.output import HlsOutput
@@ -19,6 +20,9 @@ class Parts:
 
     hub: Hub
     """Streams and sessions."""
+
+    apps: Apps
+    """Those that exist."""
 
     storage: Storage
     """What outlives the process."""

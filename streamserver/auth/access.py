@@ -31,6 +31,7 @@ __all__ = [
     "AccessContext",
     "GeneratedSecret",
     "SecretStore",
+    "ban_settings",
     "ensure_secret",
     "make_access",
 ]
@@ -236,22 +237,26 @@ async def ensure_secret(store: SecretStore, name: str) -> GeneratedSecret:
     return GeneratedSecret(name, hashed, value)
 
 
+def ban_settings(config: AuthConfig) -> BanSettings:
+    """When an address is banned, and for how long."""
+    return BanSettings(
+        after=config.ban_after,
+        window_ns=round(config.ban_window_s * 1e9),
+        ban_ns=round(config.ban_s * 1e9),
+    )
+
+
 async def make_access(
     config: AuthConfig, store: SecretStore, context: AccessContext | None = None
 ) -> Access:
     """The chain for a configuration. What the store raises goes through, and `ConfigError`."""
     context = context or AccessContext()
     clock = context.clock
-    settings = BanSettings(
-        after=config.ban_after,
-        window_ns=round(config.ban_window_s * 1e9),
-        ban_ns=round(config.ban_s * 1e9),
-    )
     revoked = await store.revoked_tokens(clock.wall_ns() // 1_000_000_000)
     tokens = OwnTokens(await store.signing_secret(), clock.wall_ns, revoked)
     stream_keys = StreamKeyDecider(store)
     policy = DefaultPolicy(api_hash="")
-    bans = BanTable(settings, clock.monotonic_ns, exempt=context.exempt)
+    bans = BanTable(ban_settings(config), clock.monotonic_ns, exempt=context.exempt)
     gate = Gate(Chain([], policy), bans, complain=context.complain)
     access = Access(gate=gate, tokens=tokens, stream_keys=stream_keys, store=store, context=context)
     await access.load(config)

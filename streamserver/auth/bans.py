@@ -70,7 +70,8 @@ class BanTable:
         """Bans since the start."""
         self.refused = 0
         """Requests and connections of banned addresses that were refused."""
-        self._settings = settings
+        self.settings = settings
+        """When and for how long; may be exchanged while running. Bans in force stay."""
         self._now_ns = now_ns
         self._exempt = exempt
         self._records: OrderedDict[str, _Record] = OrderedDict()
@@ -80,22 +81,22 @@ class BanTable:
         """Counts a failed try; answers the ban that it leads to, if it does now."""
         self.failures += 1
         address = self._address(ip)
-        if address is None or not self._settings.after:
+        if address is None or not self.settings.after:
             return None
         now_ns = self._now_ns()
         record = self._records.setdefault(address, _Record())
         self._records.move_to_end(address)
-        while len(self._records) > self._settings.max_addresses:
+        while len(self._records) > self.settings.max_addresses:
             forgotten, _ = self._records.popitem(last=False)
             self._bans.pop(forgotten, None)
         if self._active(address) is not None:
             return None
         record.tries.append(now_ns)
-        while record.tries[0] <= now_ns - self._settings.window_ns:
+        while record.tries[0] <= now_ns - self.settings.window_ns:
             record.tries.popleft()
-        if len(record.tries) < self._settings.after:
+        if len(record.tries) < self.settings.after:
             return None
-        ban = Ban(address, len(record.tries), now_ns + self._settings.ban_ns)
+        ban = Ban(address, len(record.tries), now_ns + self.settings.ban_ns)
         record.tries.clear()
         self._bans[address] = ban
         self.banned += 1

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from streamserver.config import LoadedConfig, LogLevel, SourceKind, Takeover
+from streamserver.config import Config, LoadedConfig, LogLevel, SourceKind, Takeover
 from streamserver.control.settings_models import (
     Setting,
     Settings,
@@ -28,8 +29,24 @@ WHOLE: Final = "*"
 OF_STREAMS: Final = ("server.reconnect_window_s", "server.takeover", "http.public_viewer_count")
 """Keys that a pattern of streams may have values of its own for."""
 
-OF_SERVER: Final = (*OF_STREAMS, "log.level", "limits.max_publishers")
-"""Every key that may change."""
+OF_SERVER: Final = (
+    *OF_STREAMS,
+    "log.level",
+    "auth.ban_after",
+    "auth.ban_window_s",
+    "auth.ban_s",
+    "limits.max_publishers",
+    "limits.publishers_per_address",
+    "limits.publisher_bit_rate",
+    "limits.viewers_per_stream",
+    "limits.max_connections",
+    "limits.connections_per_address",
+    "limits.hls_sessions_per_address",
+    "limits.parked_requests",
+    "limits.bytes_before_auth",
+    "limits.max_message_bytes",
+)
+"""Every key that the API may change for the whole server."""
 
 _MAX_PATTERNS: Final = 1_000
 
@@ -99,6 +116,17 @@ class LiveSettings:
     def is_given(self, key: str) -> bool:
         """Whether the API has said something about a key of the whole server."""
         return key in self._given.get(WHOLE, {})
+
+    @property
+    def config(self) -> Config:
+        """The configuration, with what the API says about the whole server in it."""
+        config = self.loaded.config
+        for key in OF_SERVER:
+            if self.is_given(key):
+                section, _, name = key.partition(".")
+                changed = replace(getattr(config, section), **{name: self._value(key)})
+                config = replace(config, **{section: changed})
+        return config
 
     # ---- what holds ---------------------------------------------------------------------------
 

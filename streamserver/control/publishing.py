@@ -8,6 +8,7 @@ from dataclasses import replace
 from streamserver.auth.request import Action, Decision
 from streamserver.auth.stream_keys import StreamKeyDecider, looks_like_secret
 from streamserver.clock import Clock
+from streamserver.control.apps import Apps
 from streamserver.control.attempt import Attempt, admit
 from streamserver.control.playing import Decides
 from streamserver.errors import AccessDeniedError, InvalidNameError, RefusedError, UnavailableError
@@ -51,20 +52,19 @@ class Publishing:
         decider: Decides,
         clock: Clock,
         *,
-        apps: tuple[str, ...] = (),
+        apps: Apps | None = None,
         stream_keys: StreamKeyDecider | None = None,
         lend: Lend | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """``apps`` are the only apps that exist; empty for any. ``stream_keys`` knows the streams
-        that a key in the place of a name stands for."""
+        """``stream_keys`` knows the streams that a key in the place of a name stands for."""
         self.on_refused: Callable[[Attempt, RefusedError], None] = lambda attempt, error: None
         """Told of each publisher that is not let in."""
         self._registry = registry
         self._table = table
         self._decider = decider
         self._clock = clock
-        self._apps = apps
+        self._apps = apps or Apps()
         self._stream_keys = stream_keys
         self._lend = lend
         self._limits = limits or Limits(table)
@@ -143,9 +143,7 @@ class Publishing:
     def _check(self, key: StreamKey) -> StreamKey:
         if "@" in key.name:
             raise InvalidNameError("names with @ are renditions, which only the server makes")
-        if self._apps and key.app not in self._apps:
-            # The word may be a key in the wrong field: it is not repeated.
-            raise InvalidNameError(f"there is no such app; this server has {', '.join(self._apps)}")
+        self._apps.check(key.app)
         return key
 
     @staticmethod

@@ -1,7 +1,6 @@
 """The operations on registered streams."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,6 +8,7 @@ import msgspec
 
 from streamserver.auth.hashes import hash_secret, make_secret
 from streamserver.auth.stream_keys import looks_like_secret
+from streamserver.control.apps import Apps
 from streamserver.control.control import Control
 from streamserver.control.credentials import CredentialControl
 from streamserver.control.models import StreamInfo
@@ -53,13 +53,12 @@ class Registering:
         records: Records,
         credentials: CredentialControl,
         *,
-        apps: Sequence[str] = (),
+        apps: Apps | None = None,
     ) -> None:
-        """``apps`` are the only apps that exist; empty for any."""
         self._control = control
         self._records = records
         self._credentials = credentials
-        self._apps = tuple(apps)
+        self._apps = apps or Apps()
         # One change after the other: what is asked and what is done about it lie apart in time.
         self._changing = asyncio.Lock()
 
@@ -130,8 +129,7 @@ class Registering:
 
     def _name(self, app: str, name: str) -> StreamKey:
         key = StreamKey(app, name)
-        if self._apps and app not in self._apps:
-            raise InvalidNameError(f"there is no such app; this server has {', '.join(self._apps)}")
+        self._apps.check(app)
         if looks_like_secret(app) or looks_like_secret(name):
             raise InvalidNameError("this name looks like a key, and names are shown to everyone")
         return key

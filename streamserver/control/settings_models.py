@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 Window = Annotated[float, Meta(ge=0, le=3600)]
 
+Bound = Annotated[int, Meta(ge=1, le=10_000_000)]
+
 _WINDOW = _says("Seconds that a stream waits for its publisher to return.")
 _TAKEOVER = _says("When a newcomer takes the place of a stream's publisher.")
 _COUNT = _says("Whether everyone may read how many watch.")
@@ -68,10 +70,51 @@ class SettingsChange(StreamSettings, frozen=True, kw_only=True, forbid_unknown_f
     log_level: Annotated[LogLevel | UnsetType | None, _says("How much is logged.")] = msgspec.field(
         default=UNSET, name="log.level"
     )
+    ban_after: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType | None,
+        _says("Failed tries after which an address is banned; 0: never."),
+    ] = msgspec.field(default=UNSET, name="auth.ban_after")
+    ban_window_s: Annotated[
+        Annotated[float, Meta(ge=0.1, le=3600)] | UnsetType | None,
+        _says("Seconds within which they count."),
+    ] = msgspec.field(default=UNSET, name="auth.ban_window_s")
+    ban_s: Annotated[
+        Annotated[float, Meta(gt=0, le=86400)] | UnsetType | None,
+        _says("Seconds that a ban lasts."),
+    ] = msgspec.field(default=UNSET, name="auth.ban_s")
     max_publishers: Annotated[
-        Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType | None,
-        _says("Streams that may be published at once."),
+        Bound | UnsetType | None, _says("Streams that may be published at once.")
     ] = msgspec.field(default=UNSET, name="limits.max_publishers")
+    publishers_per_address: Annotated[
+        Bound | UnsetType | None, _says("Streams that one address may publish at once.")
+    ] = msgspec.field(default=UNSET, name="limits.publishers_per_address")
+    publisher_bit_rate: Annotated[
+        Annotated[int, Meta(ge=100_000, le=10_000_000_000)] | UnsetType | None,
+        _says("Bits per second of one publisher."),
+    ] = msgspec.field(default=UNSET, name="limits.publisher_bit_rate")
+    viewers_per_stream: Annotated[
+        Bound | UnsetType | None, _says("Viewers of one stream at once.")
+    ] = msgspec.field(default=UNSET, name="limits.viewers_per_stream")
+    max_connections: Annotated[
+        Bound | UnsetType | None, _says("Connections of one listener at once.")
+    ] = msgspec.field(default=UNSET, name="limits.max_connections")
+    connections_per_address: Annotated[
+        Bound | UnsetType | None, _says("Connections of one address at once.")
+    ] = msgspec.field(default=UNSET, name="limits.connections_per_address")
+    hls_sessions_per_address: Annotated[
+        Bound | UnsetType | None, _says("HLS viewers of one address at once.")
+    ] = msgspec.field(default=UNSET, name="limits.hls_sessions_per_address")
+    parked_requests: Annotated[
+        Bound | UnsetType | None, _says("HLS requests that may wait for the next part at once.")
+    ] = msgspec.field(default=UNSET, name="limits.parked_requests")
+    bytes_before_auth: Annotated[
+        Annotated[int, Meta(ge=64 * 1024, le=64 * 1024 * 1024)] | UnsetType | None,
+        _says("Bytes that a new RTMP connection may send before it is let in."),
+    ] = msgspec.field(default=UNSET, name="limits.bytes_before_auth")
+    max_message_bytes: Annotated[
+        Annotated[int, Meta(ge=64 * 1024, le=16 * 1024 * 1024 - 1)] | UnsetType | None,
+        _says("The largest media message that a new RTMP connection may send."),
+    ] = msgspec.field(default=UNSET, name="limits.max_message_bytes")
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,7 +67,8 @@ class RtcResources:
 
     def __init__(self, *, max_resources: int, max_per_address: int) -> None:
         self._max = max_resources
-        self._max_per_address = max_per_address
+        self.max_per_address = max_per_address
+        """Of one address; may be changed while running."""
         self._by_id: dict[str, RtcResource] = {}
         self._addresses: Counter[str] = Counter()
 
@@ -82,9 +83,9 @@ class RtcResources:
         """Raises `LimitError` when one more is too many."""
         if len(self._by_id) >= self._max:
             raise LimitError(f"{self._max} WebRTC connections are open already (webrtc.max_peers)")
-        if self._addresses[remote_ip] >= self._max_per_address:
+        if self._addresses[remote_ip] >= self.max_per_address:
             raise LimitError(
-                f"{self._max_per_address} WebRTC connections of this address are open already "
+                f"{self.max_per_address} WebRTC connections of this address are open already "
                 "(limits.connections_per_address)"
             )
 

@@ -57,14 +57,15 @@ class Limits:
         self.refused: Counter[str] = Counter(dict.fromkeys(LIMITS, 0))
         """How often each of `LIMITS` was reached."""
         self._table = table
-        self._settings = settings or LimitSettings()
+        self.settings = settings or LimitSettings()
+        """The bounds; may be exchanged while running. Who is inside stays."""
         self._complain = complain
         self._next_ns = 0
         self._watched: dict[str, _Watched] = {}
 
     def check_viewer(self, stream: StreamKey) -> None:
         """Raises `LimitError` when a stream has all the viewers that it may have."""
-        most = self._settings.viewers_per_stream
+        most = self.settings.viewers_per_stream
         if self._table.viewer_count(stream) >= most:
             self.count("viewers_per_stream", str(stream))
             raise LimitError(
@@ -77,7 +78,7 @@ class Limits:
 
         Its own older connection to the same stream does not count: that is about to be taken over.
         """
-        most = self._settings.publishers_per_address
+        most = self.settings.publishers_per_address
         if not remote_ip or is_loopback(remote_ip):
             return
         held = sum(
@@ -107,7 +108,7 @@ class Limits:
             self._look(self._watched.setdefault(ident, _Watched(session)))
 
     def _look(self, watched: _Watched) -> None:
-        marks, session, most = watched.marks, watched.session, self._settings.publisher_bit_rate
+        marks, session, most = watched.marks, watched.session, self.settings.publisher_bit_rate
         marks.append(session.bytes_received)
         # Bytes of fewer seconds count as if there were five: a publisher may begin with a burst.
         if (marks[-1] - marks[0]) * 8 <= most * _WINDOW_S:

@@ -185,6 +185,7 @@ class Webhooks:
         self._spool = Spool(storage, keep=self._settings.log_size)
         self._by_id: dict[str, Endpoint] = {}
         self._gone = WebhookTotals()
+        self._configured: dict[str, WebhookSpec] = {}
         self._saving = asyncio.Lock()
         self._off: Callable[[], None] = lambda: None
 
@@ -233,12 +234,8 @@ class Webhooks:
         Raises `ConfigError` for one of the configuration that cannot be, and `StorageError`.
         """
         kept = restore(await self._storage.read_deliveries())
-        for index, one in enumerate(configured):
-            spec = one.spec()
-            try:
-                self._check(spec)
-            except RefusedError as error:
-                raise ConfigError(f"webhooks[{index}]: {error}") from None
+        self._configured = self.check_configured(configured)
+        for spec in self._configured.values():
             self._enter(spec, kept.pop(spec.id, ()))
         for spec in _read_stored(await self._storage.get(_STORED_AS)):
             try:
@@ -253,6 +250,36 @@ class Webhooks:
         self._read_log()
         for endpoint in self.all():
             endpoint.start()
+
+    def check_configured(self, configured: Iterable[ConfiguredWebhook]) -> dict[str, WebhookSpec]:
+        """Those of a configuration by id. Raises `ConfigError` for one that cannot be."""
+        specs: dict[str, WebhookSpec] = {}
+        for index, one in enumerate(configured):
+            spec = one.spec()
+            try:
+                self._check(spec)
+            except RefusedError as error:
+                raise ConfigError(f"webhooks[{index}]: {error}") from None
+            specs[spec.id] = spec
+        return specs
+
+    async def configure(self, configured: Iterable[ConfiguredWebhook]) -> None:
+        """Takes over another configuration while running.
+
+        What it no longer has is forgotten, with what waited; what it says as before stays as it
+        is, paused through the API or not. Raises `ConfigError`; nothing has changed then.
+        """
+        specs = self.check_configured(configured)
+        before, self._configured = self._configured, specs
+        for ident in before.keys() - specs.keys():
+            if ident in self._by_id:
+                await self._drop(self._by_id[ident])
+        for ident, spec in specs.items():
+            found = self._by_id.get(ident)
+            if found is None:
+                self._enter(spec, ()).start()
+            elif spec != before.get(ident):
+                found.change(spec)
 
     async def add(self, spec: WebhookSpec) -> Endpoint:
         """Adds one, with a new id and, where it has none, a new secret.

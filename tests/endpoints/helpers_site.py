@@ -68,13 +68,14 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def running(directory: Path, *more: str) -> AsyncIterator[Site]:
-    """A server with free ports; ``more`` are settings."""
+    """A server with free ports; ``more`` are settings, beside those of a file in the directory."""
     overrides = (
         "rtmp.port=0", "webrtc.port=0", "http.port=0", "http.https_port=0", "rtmp.host=127.0.0.1",
         "http.host=127.0.0.1", f"storage.path={directory}", "auth.api_token=token-of-the-test",
         *more,
     )  # fmt: skip
-    server = Server(load(environ={}, overrides=overrides, directory=directory).config, environ={})
+    loaded = load(environ={}, overrides=overrides, directory=directory)
+    server = Server(loaded.config, environ={}, loaded=loaded)
     await server.start()
     site = Site(server)
     try:

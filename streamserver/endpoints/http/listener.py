@@ -100,6 +100,15 @@ class HttpEndpoint:
         return self._connections.stats
 
     @property
+    def front_settings(self) -> FrontSettings:
+        """The bounds of the front; may be exchanged while running."""
+        return self._connections.settings
+
+    @front_settings.setter
+    def front_settings(self, settings: FrontSettings) -> None:
+        self._connections.settings = settings
+
+    @property
     def open_connections(self) -> int:
         """Connections open now."""
         return len(self._connections)

@@ -1,6 +1,7 @@
 """Puts the parts of destinations together, for the composition root."""
 
 from streamserver.clock import Clock
+from streamserver.config import Config
 from streamserver.errors import ConfigError
 from streamserver.feeds.body import BodyFeed
 from streamserver.hub.driver import Driver
@@ -14,11 +15,11 @@ from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
 from streamserver.net.tls import client_context
 from streamserver.outputs.destinations.loops import OwnDoors
-from streamserver.outputs.destinations.manager import Destinations
+from streamserver.outputs.destinations.manager import ConfiguredDestination, Destinations
 from streamserver.outputs.destinations.push import HoldBodies, RtmpPush
 from streamserver.storage import Storage
 
-__all__ = ["body_holder", "make_destinations"]
+__all__ = ["body_holder", "configured_destinations", "make_destinations"]
 
 
 def body_holder(
@@ -44,6 +45,14 @@ def body_holder(
         )
 
     return hold
+
+
+def configured_destinations(config: Config) -> list[ConfiguredDestination]:
+    """Those of a configuration."""
+    return [
+        ConfiguredDestination(one.stream, one.url.reveal(), one.name, one.enabled)
+        for one in config.destinations
+    ]
 
 
 def make_destinations(

@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -138,6 +138,7 @@ class Destinations(StreamListener):
         self._clock = clock
         self._between = between
         self._by_stream: dict[StreamKey, dict[str, Destination]] = {}
+        self._configured: dict[str, DestinationSpec] = {}
         self._saving = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -173,17 +174,48 @@ class Destinations(StreamListener):
         Raises `ConfigError` for one of the configuration that cannot be; a stored one that no
         longer can is left out with a warning. Raises `StorageError`.
         """
-        for index, one in enumerate(configured):
-            try:
-                spec = one.spec()
-                self._enter(spec, self._check(spec.stream, spec.url))
-            except RefusedError as error:
-                raise ConfigError(f"destinations[{index}]: {error}") from None
+        await self.configure(configured)
         for spec in _read_stored(await self._storage.get(_STORED_AS)):
             try:
                 self._enter(spec, self._check(spec.stream, spec.url))
             except (InvalidTargetError, ConflictError, FullError) as error:
                 logger.warning("a destination of %s is left out: %s", spec.stream, error)
+
+    def check_configured(
+        self, configured: Iterable[ConfiguredDestination]
+    ) -> dict[str, DestinationSpec]:
+        """Those of a configuration by id. Raises `ConfigError` for one that cannot be."""
+        specs: dict[str, DestinationSpec] = {}
+        seen: list[tuple[StreamKey, PublishTarget]] = []
+        for index, one in enumerate(configured):
+            try:
+                spec = one.spec()
+                # Those of the configuration before make room.
+                target = self._check(spec.stream, spec.url, self._configured, seen)
+            except RefusedError as error:
+                raise ConfigError(f"destinations[{index}]: {error}") from None
+            seen.append((spec.stream, target))
+            specs[spec.id] = spec
+        return specs
+
+    async def configure(self, configured: Iterable[ConfiguredDestination]) -> None:
+        """Takes over another configuration, at the start or while running.
+
+        What it no longer has is taken leave of; what it says as before stays as it is, paused
+        through the API or not. Raises `ConfigError`; nothing has changed then.
+        """
+        specs = self.check_configured(configured)
+        before, self._configured = self._configured, specs
+        there = {one.spec.id: one for one in self.all()}
+        for ident in before.keys() - specs.keys():
+            if ident in there:
+                await self._drop(there[ident])
+        for ident, spec in specs.items():
+            found = there.get(ident)
+            if found is None:
+                self._start(self._enter(spec, parse_target(spec.url)))
+            elif spec != before.get(ident):
+                found.change(spec)
 
     async def add(
         self, key: StreamKey, url: str, *, name: str = "", enabled: bool = True
@@ -285,33 +317,46 @@ class Destinations(StreamListener):
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _check(self, key: StreamKey, url: str) -> PublishTarget:
+    def _check(
+        self,
+        key: StreamKey,
+        url: str,
+        leaving: Container[str] = (),
+        coming: Sequence[tuple[StreamKey, PublishTarget]] = (),
+    ) -> PublishTarget:
+        """The target of a URL that may be sent to, beside all but those that are leaving."""
         target = parse_target(url)
         try:
             self._guard.check_literal(target.host)
         except ForbiddenAddressError as error:
             raise PrivateDestinationError(str(error)) from None
-        if any(_same(one.target, target) for one in self.of(key)):
+        others = [(one.key, one.target) for one in self.all() if one.spec.id not in leaving]
+        others += coming
+        of_stream = [other for stream, other in others if stream == key]
+        if any(_same(other, target) for other in of_stream):
             raise ConflictError(f"{key} is sent to {target.masked()} already")
         own = self._doors.stream_named(target)
-        if own is not None and leads_back(key, own, self._onward()):
+        if own is not None and leads_back(key, own, self._onward(others)):
             raise ConflictError(f"{target.masked()} leads back to {key} on this very server")
-        if len(self.of(key)) >= _PER_STREAM:
+        if len(of_stream) >= _PER_STREAM:
             raise FullError(f"{key} has {_PER_STREAM} destinations already")
-        if sum(map(len, self._by_stream.values())) >= _IN_ALL:
+        if len(others) >= _IN_ALL:
             raise FullError(f"there are {_IN_ALL} destinations already")
         return target
 
     def _is_loop(self, one: Destination, local_ip: str, peer_ip: str) -> bool:
         behind = self._doors.stream_behind(one.target, local_ip, peer_ip)
-        return behind is not None and leads_back(one.key, behind, self._onward())
+        onward = self._onward((other.key, other.target) for other in self.all())
+        return behind is not None and leads_back(one.key, behind, onward)
 
-    def _onward(self) -> Mapping[StreamKey, list[StreamKey]]:
+    def _onward(
+        self, targets: Iterable[tuple[StreamKey, PublishTarget]]
+    ) -> Mapping[StreamKey, list[StreamKey]]:
         onward: dict[StreamKey, list[StreamKey]] = {}
-        for one in self.all():
-            own = self._doors.stream_named(one.target)
+        for key, target in targets:
+            own = self._doors.stream_named(target)
             if own is not None:
-                onward.setdefault(one.key, []).append(own)
+                onward.setdefault(key, []).append(own)
         return onward
 
     def _enter(self, spec: DestinationSpec, target: PublishTarget) -> Destination:

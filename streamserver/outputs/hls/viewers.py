@@ -99,7 +99,8 @@ class HlsViewers:
         """``left(viewer, reason)`` is told who went; the reason is None without a kick."""
         self._table = table
         self._limits = limits or Limits(table)
-        self._settings = settings
+        self.settings = settings
+        """The bounds; may be exchanged while running."""
         self._stats = stats
         self._supply = supply
         self._left = left
@@ -173,7 +174,7 @@ class HlsViewers:
         return viewer
 
     def _check_bounds(self, stream: StreamKey, ip: str) -> None:
-        settings = self._settings
+        settings = self.settings
         self._limits.check_viewer(stream)
         if len(self._viewers) >= settings.max_sessions:
             self._stats.refused += 1
