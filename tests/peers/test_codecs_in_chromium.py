@@ -45,7 +45,7 @@ def test_chromium_plays_what_it_can_decode(
         command = pyav(server.rtmp_url("live/one"), "--video", video, "--audio", audio)
         with publishing(command, tmp_path / "publisher.log"):
             server.wait_live("live/one")
-            watcher.open(f"{server.base_url}/play/live/one")
+            watcher.open(f"{server.base_url}/play/live/one?via=hls")
             watcher.wait_playing(30)
             began = watcher.position()
             time.sleep(6)
