@@ -142,7 +142,7 @@ async def test_what_the_api_says_of_limits_stays_above_the_file(remote: Remote) 
 
 async def test_bounds_of_connections_hold_for_all_doors(remote: Remote) -> None:
     change = {
-        "limits.connections_per_address": 50,
+        "limits.connections_per_address": 70,
         "limits.bytes_before_auth": 65536,
         "auth.ban_s": 10.5,
     }
@@ -150,11 +150,11 @@ async def test_bounds_of_connections_hold_for_all_doors(remote: Remote) -> None:
     assert status == 200
     assert {one["key"]: one["value"] for one in shown["items"]}.items() >= change.items()
     server = remote.site.server
-    assert server.doors.rtmp[0].settings.max_connections_per_address == 50
+    assert server.doors.rtmp[0].settings.max_connections_per_address == 70
     assert server.doors.rtmp[0].settings.session.max_held_bytes == 65536
-    assert server.doors.http[0].front_settings.max_connections_per_address == 50
+    assert server.doors.http[0].front_settings.max_connections_per_address == 70
     assert server.doors.webrtc is not None
-    assert server.doors.webrtc.resources.max_per_address == 50
+    assert server.doors.webrtc.resources.max_per_address == 70
     assert server.access is not None
     assert server.access.bans.settings.ban_ns == 10_500_000_000
 

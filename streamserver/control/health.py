@@ -24,6 +24,13 @@ _MANY_CHANGES: Final = 3
 _CHANGE_EACH_NS: Final = 60_000_000_000
 """More than one change of tracks a minute is too many, from the third on."""
 
+_FRAMES_AVERAGE_AFTER_S: Final = 20
+_FRAMES_FALLEN_TO_A: Final = 2
+"""A picture with less than half of its own frame rate, for five seconds, is seen to stutter."""
+
+_DECLARED_WITHIN_A: Final = 4
+"""More than a quarter beside what the encoder declares is another frame rate."""
+
 _SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 _SET_KEYFRAME_INTERVAL: Final = (
@@ -182,6 +189,33 @@ def _bit_rate(stream: Stream, now_ns: int) -> Iterator[Health]:
         )
 
 
+def _frame_rate(stream: Stream, now_ns: int) -> Iterator[Health]:
+    recent, average = stream.frames.recent_mhz(), stream.frames.average_mhz()
+    if stream.state is not StreamState.LIVE or recent is None or not average:
+        return
+    if stream.frames.seconds >= _FRAMES_AVERAGE_AFTER_S and recent * _FRAMES_FALLEN_TO_A < average:
+        yield Health(
+            code="frame_rate_low",
+            severity=Severity.WARNING,
+            message=f"The picture has {recent / 1000:.1f} frames a second, {average / 1000:.1f} on "
+            "average. Unless it stands still, the encoder or its camera is overloaded (OBS: View → "
+            "Stats): take a faster preset or a smaller picture, or give the camera more light.",
+        )
+        return
+    rate = next((one.frame_rate for one in stream.tracks if one.kind is Kind.VIDEO), None)
+    if rate is None:
+        return
+    declared = int(rate * 1000)
+    if min(abs(recent - declared), abs(average - declared)) * _DECLARED_WITHIN_A > declared:
+        yield Health(
+            code="frame_rate_differs",
+            severity=Severity.INFO,
+            message=f"The picture has {recent / 1000:.1f} frames a second, and the encoder "
+            f"declares {declared / 1000:g}: some players stutter by that. Set the frame rate that "
+            "the source has (OBS: Settings → Video → FPS; ffmpeg: -r).",
+        )
+
+
 def _changes(stream: Stream, now_ns: int) -> Iterator[Health]:
     lived_ns = now_ns - stream.origin_ns
     if stream.epoch >= _MANY_CHANGES and lived_ns < stream.epoch * _CHANGE_EACH_NS:
@@ -235,6 +269,7 @@ _RULES: Final[tuple[Callable[[Stream, int], Iterator[Health]], ...]] = (
     _keyframes,
     _pixels,
     _bit_rate,
+    _frame_rate,
     _changes,
     _webrtc,
     _renditions,

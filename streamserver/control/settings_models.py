@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 Window = Annotated[float, Meta(ge=0, le=3600)]
 
 Bound = Annotated[int, Meta(ge=1, le=10_000_000)]
+Connections = Annotated[int, Meta(ge=64, le=10_000_000)]
+"""Fewer could shut out the API itself, and with it the way back."""
 
 _WINDOW = _says("Seconds that a stream waits for its publisher to return.")
 _TAKEOVER = _says("When a newcomer takes the place of a stream's publisher.")
@@ -96,10 +98,10 @@ class SettingsChange(StreamSettings, frozen=True, kw_only=True, forbid_unknown_f
         Bound | UnsetType | None, _says("Viewers of one stream at once.")
     ] = msgspec.field(default=UNSET, name="limits.viewers_per_stream")
     max_connections: Annotated[
-        Bound | UnsetType | None, _says("Connections of one listener at once.")
+        Connections | UnsetType | None, _says("Connections of one listener at once.")
     ] = msgspec.field(default=UNSET, name="limits.max_connections")
     connections_per_address: Annotated[
-        Bound | UnsetType | None, _says("Connections of one address at once.")
+        Connections | UnsetType | None, _says("Connections of one address at once.")
     ] = msgspec.field(default=UNSET, name="limits.connections_per_address")
     hls_sessions_per_address: Annotated[
         Bound | UnsetType | None, _says("HLS viewers of one address at once.")

@@ -7,7 +7,7 @@ from typing import Final
 
 from streamserver.errors import LocalProtocolError
 from streamserver.hub.keyframes import KeyframeDemand
-from streamserver.hub.rates import RateMeter
+from streamserver.hub.rates import FrameMeter, RateMeter
 from streamserver.hub.sessions import Session
 from streamserver.log import Log
 from streamserver.media.packet import Packet
@@ -159,6 +159,9 @@ class Stream:
     stats: dict[str, TrackStats] = field(default_factory=dict)
     """Measurements by kind of track."""
 
+    frames: FrameMeter = field(default_factory=FrameMeter)
+    """Video frames of the current epoch, by their timestamps."""
+
     health_notes: dict[str, int] = field(default_factory=dict)
     """Named oddities that the ingest met, with how often."""
 
@@ -187,6 +190,7 @@ class Stream:
         self._epochs.pop(epoch - _EPOCHS_KEPT, None)
         self._has_video = tracks[0].codec.kind == "video"
         self._last_keyframe_ms = None
+        self.frames = FrameMeter()
 
     def append(self, packet: Packet) -> int:
         """Adds a packet of the current epoch and answers its position."""
@@ -202,6 +206,8 @@ class Stream:
         stats.bytes += size
         stats.rate.add(size, received_ns)
         self.last_packet_ns = received_ns
+        if is_video:
+            self.frames.add(at_ms)
         # Without video a reader can begin anywhere; with it, only where a decoder can.
         entry = packet.keyframe and (is_video or not self._has_video)
         if entry and is_video:

@@ -71,6 +71,8 @@ async def test_what_cannot_be_set_is_refused_and_changes_nothing() -> None:
             ("settings", {"rtmp.port": 1}),
             ("settings", {WINDOW: -1}),
             ("settings", {"log.level": "loud"}),
+            ("settings", {"limits.max_connections": 1}),
+            ("settings", {"limits.connections_per_address": 2}),
             ("settings/live/*", {"log.level": "debug"}),
             ("settings/api/*", {WINDOW: 1}),
             ("settings/*/*", {WINDOW: 1}),

@@ -55,7 +55,7 @@ def video_track(epoch: int = 0) -> Track:
         profile="High",
         width=1280,
         height=720,
-        frame_rate=Fraction(30_000, 1001),
+        frame_rate=Fraction(10_000, 1001),
     )
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from fractions import Fraction
 
 from streamserver.control.health import KNOWN_NOTES, health
 from streamserver.control.models import Severity
@@ -189,4 +190,53 @@ async def test_a_size_that_keeps_changing_is_noticed():
     publication.run(2)
     assert "tracks_keep_changing" in codes(publication)
     publication.run(200)
+    assert codes(publication) == []
+
+
+async def test_a_picture_that_stutters_is_noticed_until_it_no_longer_does():
+    publication = await World().publish()
+    publication.run(30, step_ms=40)
+    assert codes(publication) == ["frame_rate_differs"]
+    publication.run(7, step_ms=200)
+    # The bit rate of these frames, all of one size, has fallen, too.
+    finding = health(publication.lease.stream, publication.world.clock.now_ns)[-1]
+    assert (finding.code, finding.severity) == ("frame_rate_low", Severity.WARNING)
+    assert "5.0 frames a second, 2" in finding.message
+    publication.run(7, step_ms=40)
+    assert codes(publication) == ["frame_rate_differs"]
+
+
+async def test_a_frame_rate_beside_the_declared_one_is_told_once_it_is_certain():
+    publication = await World().publish()
+    publication.run(5, step_ms=20)
+    assert codes(publication) == []
+    publication.run(3, step_ms=20)
+    [finding] = health(publication.lease.stream, publication.world.clock.now_ns)
+    assert (finding.code, finding.severity) == ("frame_rate_differs", Severity.INFO)
+    assert "50.0 frames a second, and the encoder declares 9.99" in finding.message
+
+
+async def test_an_encoder_that_declares_no_frame_rate_is_not_told_another():
+    tracks = (replace(video_track(), frame_rate=None), audio_track())
+    publication = await World().publish(tracks=tracks)
+    publication.run(8, step_ms=20)
+    assert codes(publication) == []
+
+
+async def test_frames_that_a_network_delays_are_no_stutter():
+    publication = await World().publish()
+    publication.run(30)
+    for _ in range(70):
+        publication.send(keyframe=publication.at_ms % 2000 == 0)
+        publication.at_ms += 100
+        publication.world.clock.now_ns += 250_000_000
+    assert "frame_rate_low" not in codes(publication)
+
+
+async def test_another_epoch_is_measured_anew():
+    publication = await World().publish()
+    publication.run(30)
+    publication.tracks = (replace(video_track(1), frame_rate=Fraction(2)), audio_track(1))
+    publication.lease.begin_epoch(publication.tracks)
+    publication.run(10, step_ms=500)
     assert codes(publication) == []
