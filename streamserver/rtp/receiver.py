@@ -151,8 +151,9 @@ class Receiver:
         for packet in parse_rtcp(data):
             match packet:
                 case SenderReport(ssrc=ssrc) if ssrc in self._sources:
-                    self._sources[ssrc].sender_reported(packet, now_ns)
-                    self.sync.update()
+                    source = self._sources[ssrc]
+                    source.sender_reported(packet, now_ns)
+                    self.sync.update(of_sound=source.line.kind is Kind.AUDIO)
                 case ExtendedReport(last=last):
                     self._note_round_trip(last, now_ns)
                 case Bye(ssrcs=ssrcs):

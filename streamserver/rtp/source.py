@@ -98,7 +98,7 @@ class Source:
         self.line = line
         self.ssrc = packet.ssrc
         self.missing = MissingPackets()
-        self.clock = SourceClock(line.clock_rate)
+        self.clock = SourceClock(line.clock_rate, is_sound=line.kind is Kind.AUDIO)
         self.statistics = SourceStatistics(packet.ssrc, line.clock_rate, first)
         self.last_ns = 0
         """Monotonic time of its newest packet."""
