@@ -153,7 +153,7 @@ class Receiver:
                 case SenderReport(ssrc=ssrc) if ssrc in self._sources:
                     source = self._sources[ssrc]
                     source.sender_reported(packet, now_ns)
-                    self.sync.update(of_sound=source.line.kind is Kind.AUDIO)
+                    self.sync.reported(source.clock)
                 case ExtendedReport(last=last):
                     self._note_round_trip(last, now_ns)
                 case Bye(ssrcs=ssrcs):
@@ -183,6 +183,7 @@ class Receiver:
     def feedback(self, now_ns: int) -> list[bytes]:
         """RTCP datagrams that are due; to be asked for every 20 to 50 ms."""
         sources = self.sources
+        self.sync.look()
         asking = [source for source in sources if now_ns >= source.missing.next_ns]
         datagrams = [self.nack(source, now_ns) for source in asking]
         due = [datagram for datagram in datagrams if datagram is not None]

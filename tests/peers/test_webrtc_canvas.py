@@ -3,6 +3,10 @@
 The canvas shows the time of the audio clock in black and white bars, and the oscillator beeps at
 every whole second of the same clock: both are measured in what a second server was sent.
 ``STREAMSERVER_CANVAS_S=600`` watches for ten minutes.
+
+On a machine that is too busy Chromium renders too little sound: the audio clock falls behind the
+other, and its time stamps do not tell. Nobody who gets the packets can know before some have come
+late, so what lies within three seconds after that is told apart: the page notes both clocks.
 """
 
 import contextlib
@@ -33,6 +37,8 @@ KEY: Final = "live/canvas"
 KEYFRAME_S: Final = 2.5
 APART_S: Final = 0.045
 AWAY_S: Final = 10
+_LOST_S: Final = 0.02
+_WAKE_S: Final = 3
 _BITS: Final = 20
 _BARS: Final = _BITS + 2
 
@@ -56,6 +62,8 @@ async ({url, bits, relayPort}) => {
       beep += 1;
     }
   }, 500);
+  window.clocks = [];
+  setInterval(() => window.clocks.push([audio.currentTime, performance.now() / 1000]), 100);
   window.makeCanvas = (width, height) => {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
@@ -99,8 +107,9 @@ class Seen:
     samples_s: float = 0.0
     """Seconds of sound."""
 
-    def apart(self, since_s: float) -> list[float]:
-        """By how much pictures are later than sound (negative: sooner), at each beep since then."""
+    def apart(self, since_s: float) -> list[tuple[int, float]]:
+        """Each beep since then: its second of the audio clock, and by how much pictures are later
+        than sound (negative: sooner)."""
         found = []
         for beep in list(self.beeps):
             near = [(t, shown) for t, shown, _ in list(self.pictures) if abs(t - beep) < 0.5]
@@ -109,7 +118,7 @@ class Seen:
             # What the pictures nearby say the audio clock was at stream time 0.
             base = median(t - shown for t, shown in near)
             second = round(beep - base)
-            found.append(base + second - beep)
+            found.append((second, base + second - beep))
         return found
 
 
@@ -193,6 +202,21 @@ class Show:
         self.reader = reader
         self.seen = reader.seen
 
+    def judge(self, since_s: float) -> "Figure":
+        """What was seen since then."""
+        seen, until_s = self.seen, self.now()
+        # From the last keyframe before: a distance that begins there is of this time too.
+        stamps = [stamp for stamp, _ in seen.keyframes if since_s - 1 <= stamp <= until_s]
+        times = [at for at, _, _ in list(seen.pictures)]
+        clocks = self.page.run("() => window.clocks")
+        skews = seen.apart(since_s + 0.5)
+        disturbed = {second for second, _ in skews if lost_sound(clocks, second)}
+        return Figure(
+            max((own_distance(times, *pair) for pair in pairwise(stamps)), default=float("inf")),
+            sorted(abs(skew) for second, skew in skews if second not in disturbed),
+            sorted(abs(skew) for second, skew in skews if second in disturbed),
+        )
+
     def now(self) -> float:
         """The newest picture's time in the stream."""
         return self.seen.pictures[-1][0] if self.seen.pictures else 0.0
@@ -232,14 +256,14 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
 def test_keyframes_come_and_sound_stays_with_the_picture_through_changes(show: Show) -> None:
     page, seen = show.page, show.seen
     began = show.goes_on(WATCH_S, "the beginning")
-    figures = {"plain": _judge(seen, began, show.now())}
+    figures = {"plain": show.judge(began)}
 
     page.run(
         "async () => window.sender.replaceTrack("
         "makeCanvas(640, 360).captureStream(30).getVideoTracks()[0])"
     )
     began = show.goes_on(5, "after replaceTrack")
-    figures["replaceTrack"] = _judge(seen, began, show.now())
+    figures["replaceTrack"] = show.judge(began)
 
     page.run("async () => window.sender.replaceTrack(window.picture)")
     sound_before = seen.samples_s
@@ -249,14 +273,14 @@ def test_keyframes_come_and_sound_stays_with_the_picture_through_changes(show: S
     assert seen.samples_s > sound_before + 2, "a muted track is silence, not a hole"
     wait_until(show.now, lambda now: now > began + 9, 30, "pictures after the mute")
     began = show.goes_on(5, "after the mute")
-    figures["mute"] = _judge(seen, began, show.now())
+    figures["mute"] = show.judge(began)
 
     page.run("() => { window.canvas.width = 320; window.canvas.height = 180; }")
     wait_until(
         lambda: seen.pictures[-1][2], lambda width: width == 320, 20, "pictures of the new size"
     )
     began = show.goes_on(5, "after the change of size")
-    figures["size"] = _judge(seen, began, show.now())
+    figures["size"] = show.judge(began)
 
     show.relay.blocked = True
     time.sleep(AWAY_S)
@@ -270,20 +294,22 @@ def test_keyframes_come_and_sound_stays_with_the_picture_through_changes(show: S
     )
     logger.info("after %d s without network: back within %.1f s", AWAY_S, time.monotonic() - back)
     began = show.goes_on(6, "after ten seconds without a network")
-    figures["network"] = _judge(seen, began, show.now())
+    figures["network"] = show.judge(began)
     for phase, figure in figures.items():
         logger.info(
-            "%s: keyframes at most %.2f s apart, sound apart by %.0f ms (median), %.0f ms (95 %%), "
-            "%.0f ms (most) at %d beeps",
-            phase, figure.distance_s, *(1000 * figure.apart(share) for share in (0.5, 0.95, 1.0)),
-            len(figure.skews_s),
-        )  # fmt: skip
+            "%s: keyframes at most %.2f s apart; sound apart by %s; after the page lost sound by %s",
+            phase,
+            figure.distance_s,
+            told(figure.skews_s),
+            told(figure.disturbed_s),
+        )
+    every = sorted(skew for figure in figures.values() for skew in figure.skews_s)
+    logger.info("all: sound apart by %s", told(every))
     for phase, figure in figures.items():
-        assert len(figure.skews_s) >= 1, phase
+        assert figure.skews_s or figure.disturbed_s, phase
         assert figure.distance_s <= KEYFRAME_S, (phase, figure)
-        # The median: an audio context that has no processor for a while falls behind the clock of
-        # the pictures, and those are moved after it by a sixteenth of the time that passes.
-        assert figure.apart(0.5) <= APART_S, (phase, figure)
+        assert not figure.skews_s or share_of(figure.skews_s, 0.5) <= APART_S, (phase, figure)
+    assert not every or share_of(every, 0.95) <= APART_S, figures
 
 
 @dataclass(frozen=True)
@@ -291,17 +317,41 @@ class Figure:
     """What was measured in one phase."""
 
     distance_s: float
-    """The largest distance of keyframes."""
+    """The largest distance of keyframes, less the time in which the page sent no picture."""
     skews_s: list[float]
     """By how much picture and sound were apart, at each beep, ascending."""
-
-    def apart(self, share: float) -> float:
-        """What so many of them do not exceed."""
-        return self.skews_s[round(share * (len(self.skews_s) - 1))]
+    disturbed_s: list[float]
+    """The same at beeps that follow a loss of sound in the page."""
 
 
-def _judge(seen: Seen, since_s: float, until_s: float) -> Figure:
-    # From the last keyframe before: a distance that begins there is of this time too.
-    stamps = [stamp for stamp, _ in seen.keyframes if since_s - 1 <= stamp <= until_s]
-    distance = max((after - before for before, after in pairwise(stamps)), default=float("inf"))
-    return Figure(distance, sorted(abs(skew) for skew in seen.apart(since_s + 0.5)))
+def own_distance(pictures: list[float], begin_s: float, end_s: float) -> float:
+    """From keyframe to keyframe, without the longest pause between pictures there."""
+    times = [at for at in pictures if begin_s <= at <= end_s]
+    pause = max((after - before for before, after in pairwise(times)), default=0.0)
+    return end_s - begin_s - max(0.0, pause - 0.1)
+
+
+def lost_sound(clocks: list[tuple[float, float]], second: int) -> bool:
+    """Whether the audio clock has fallen behind the other shortly before."""
+
+    def behind(begin_s: float, end_s: float) -> float:
+        within = [wall - at for at, wall in clocks if begin_s <= at <= end_s]
+        return min(within, default=0.0)
+
+    # The least of each second: a look may itself come late.
+    return behind(second, second + 1) - behind(second - _WAKE_S - 1, second - _WAKE_S) > _LOST_S
+
+
+def share_of(values: list[float], share: float) -> float:
+    """What so many of them do not exceed; they ascend."""
+    return values[round(share * (len(values) - 1))]
+
+
+def told(values: list[float]) -> str:
+    """For people."""
+    if not values:
+        return "nothing (no beep)"
+    figures = [1000 * share_of(values, share) for share in (0.5, 0.95, 1.0)]
+    return "{:.0f} ms (median), {:.0f} (95 %), {:.0f} (most) at {} beeps".format(
+        *figures, len(values)
+    )

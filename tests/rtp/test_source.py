@@ -3,14 +3,11 @@
 from dataclasses import replace
 
 from streamserver.rtp.jitter import ReorderBuffer
-from streamserver.rtp.lipsync import LipSync, SourceClock
 from streamserver.rtp.packet import RtpPacket
 from streamserver.rtp.receiver import Receiver
 from streamserver.rtp.source import Source
 from streamserver.rtp.statistics import SourceStatistics
-from tests.rtp.publisher import AUDIO, MS, SECOND, VIDEO
-
-NTP_SECOND = 1 << 32
+from tests.rtp.publisher import AUDIO, MS, VIDEO
 
 
 def sound(sequence: int, timestamp: int = 0) -> RtpPacket:
@@ -120,33 +117,6 @@ def test_the_fraction_counts_from_report_to_report() -> None:
     assert (first.fraction_lost, first.lost, first.highest_sequence) == (64, 25, 199)
     statistics.highest, statistics.received = 299, 175
     assert statistics.block(0).fraction_lost == 0
-
-
-def test_a_clock_places_frames_by_their_arrival_first() -> None:
-    clock = SourceClock(90_000)
-    assert clock.place(500, 2 * SECOND) == 180_000
-    assert clock.place(3_500, 9 * SECOND) == 183_000
-
-
-def test_pictures_are_moved_in_small_steps_until_reports_agree() -> None:
-    sync = LipSync()
-    sync.audio, sync.video = SourceClock(48_000), SourceClock(90_000)
-    sync.audio.place(0, SECOND)
-    sync.video.place(0, SECOND)
-    sync.audio.reported(NTP_SECOND * 100, 0)
-    sync.update()
-    assert sync.video.pending_ticks == 0
-    # Pictures are 10 ms younger than their place says.
-    sync.video.reported(NTP_SECOND * 100 + NTP_SECOND // 100, 0)
-    sync.update()
-    assert abs(sync.video.pending_ticks - 900) <= 1
-    before = sync.video.place(0, SECOND)
-    for frame in range(1, 8):
-        place = sync.video.place(3_000 * frame, SECOND)
-        assert 2_800 <= place - before <= 3_000 + 187
-        before = place
-    assert sync.video.pending_ticks == 0
-    assert abs(before - 90_000 - 21_900) <= 1
 
 
 def test_a_packet_of_64_kilobytes_is_refused() -> None:
