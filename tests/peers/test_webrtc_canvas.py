@@ -297,7 +297,7 @@ def test_keyframes_come_and_sound_stays_with_the_picture_through_changes(show: S
     figures["network"] = show.judge(began)
     for phase, figure in figures.items():
         logger.info(
-            "%s: keyframes at most %.2f s apart; sound apart by %s; after the page lost sound by %s",
+            "%s: keyframes at most %.2f s apart; sound apart by %s; after a loss in the page by %s",
             phase,
             figure.distance_s,
             told(figure.skews_s),
