@@ -150,7 +150,7 @@ async def _run(direction: str, streams: int, seconds: float) -> Measured:
     feeds = FeedPool(clock.monotonic_ns, driver.report)
     executor = MediaExecutor(workers=2, waiting=256)
     renditions = Renditions(
-        feeds=feeds, schedule=driver.schedule, bounds=LogBounds(), run=executor.run
+        feeds=feeds, schedule=driver.schedule, bounds=LogBounds(), submit=executor.submit
     )
     made = []
     for number in range(streams):

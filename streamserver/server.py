@@ -51,6 +51,7 @@ _EXECUTOR_CLOSE_S: Final = 2
 """What FFmpeg is given to end what it is at."""
 
 _MEDIA_WORKERS: Final = 2
+_AUDIO_WORKERS: Final = 2
 _MEDIA_WAITING: Final = 256
 """Threads of FFmpeg, and calls that may wait for one."""
 
@@ -263,7 +264,9 @@ class Server:
     def _make_hub(self) -> tuple[Hub, MediaExecutor]:
         executor = MediaExecutor(workers=_MEDIA_WORKERS, waiting=_MEDIA_WAITING)
         self._closing.push_async_callback(executor.close, _EXECUTOR_CLOSE_S)
-        hub = self._hub = Hub(self._ground, executor)
+        audio = MediaExecutor(workers=_AUDIO_WORKERS, waiting=_MEDIA_WAITING, name="audio")
+        self._closing.push_async_callback(audio.close, _EXECUTOR_CLOSE_S)
+        hub = self._hub = Hub(self._ground, audio)
         self._closing.callback(hub.close)
         return hub, executor
 

@@ -26,7 +26,7 @@ __all__ = ["Hub"]
 class Hub:
     """Made within a running loop; `driver` is started when everything listens."""
 
-    def __init__(self, ground: Ground, executor: MediaExecutor) -> None:
+    def __init__(self, ground: Ground, audio: MediaExecutor) -> None:
         config, clock = ground.config, ground.clock
         self.driver = Driver(clock)
         self.sessions = SessionTable()
@@ -38,7 +38,7 @@ class Hub:
             feeds=self.feeds,
             schedule=self.driver.schedule,
             bounds=registry_settings(config).bounds,
-            run=executor.run,
+            submit=audio.submit,
         )
         self.registry.add_listener(self.renditions)
         self.sources: Sources = OwnPackets()

@@ -39,8 +39,8 @@ _MAX_LATE_NS: Final = 500_000_000
 """How long it waits at most. Where the threads cannot follow, holes are better than a delay that
 grows: silence is soon made."""
 
-_MAX_BATCH: Final = 64
-"""Packets in one batch: some 10 ms of work, so that others have their turn."""
+_MAX_BATCH: Final = 32
+"""Packets in one batch: some 15 ms of work, so that others have their turn."""
 
 _EPOCHS_KEPT: Final = 16
 

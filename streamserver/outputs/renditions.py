@@ -1,11 +1,11 @@
 """Audio renditions of all streams: on demand, shared, transcoded in the media threads."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Final, Protocol
 
 from streamserver.errors import LimitError, RemoteProtocolError, ShuttingDownError
 from streamserver.feeds.rendition import AudioBatch, AudioRendition, Coded, converted, may_convert
@@ -16,7 +16,7 @@ from streamserver.hub.sources import OwnPackets, SourceHold
 from streamserver.hub.stream import LogBounds, RenditionStats, Schedule, Stream
 from streamserver.media.track import Codec, Track
 
-__all__ = ["RenditionSources", "Renditions", "RunInThread"]
+__all__ = ["RenditionSources", "Renditions", "SubmitToThread"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,23 @@ their beginning, 21 ms before."""
 _SUMMED: Final = tuple(one.name for one in fields(RenditionStats) if one.type in (int, "int"))
 
 
-class RunInThread(Protocol):
-    """`MediaExecutor.run`."""
+Outcome = tuple[list[Coded], str]
+"""What came of a batch, and why nothing did."""
 
-    def __call__(self, call: Callable[..., Any], /, *args: object) -> Awaitable[Any]:
-        """Runs a call off the loop. Raises `LimitError` when too many wait already."""
+
+class SubmitToThread(Protocol):
+    """`MediaExecutor.submit`."""
+
+    def __call__(
+        self,
+        call: Callable[[], Outcome],
+        done: Callable[[Outcome | None, BaseException | None], None],
+        /,
+    ) -> Callable[[], None]:
+        """Runs a call off the loop, then ``done`` on it; answers what calls it off.
+
+        Raises `LimitError` when too many wait already, `ShuttingDownError` at the end.
+        """
 
 
 class Renditions(StreamListener):
@@ -47,13 +59,13 @@ class Renditions(StreamListener):
     """
 
     def __init__(
-        self, *, feeds: FeedPool, schedule: Schedule, bounds: LogBounds, run: RunInThread
+        self, *, feeds: FeedPool, schedule: Schedule, bounds: LogBounds, submit: SubmitToThread
     ) -> None:
         """``bounds`` are those of each rendition's log; it shares the video with the stream's."""
         self._feeds = feeds
         self._schedule = schedule
         self._bounds = bounds
-        self._run = run
+        self._submit = submit
         self._workers: dict[tuple[Stream, Codec], _Worker] = {}
         self._past = RenditionStats()
 
@@ -104,7 +116,7 @@ class Renditions(StreamListener):
         rendition = AudioRendition(
             stream.packets, stream.tracks_of, codec, self._bounds, self._schedule, stats
         )
-        worker = self._workers[stream, codec] = _Worker(str(stream.key), rendition, self._run)
+        worker = self._workers[stream, codec] = _Worker(str(stream.key), rendition, self._submit)
         rendition.on_work = worker.wake
         rendition.on_close = lambda: self._closed(stream, codec, worker)
         return rendition
@@ -120,41 +132,42 @@ class Renditions(StreamListener):
 class _Worker:
     """Takes the batches of one rendition to the threads and back, one at a time.
 
-    There is a task while there is something to take.
+    Without a task: each turn of a busy loop between a packet and its sound costs milliseconds.
     """
 
-    def __init__(self, name: str, rendition: AudioRendition, run: RunInThread) -> None:
+    def __init__(self, name: str, rendition: AudioRendition, submit: SubmitToThread) -> None:
         self.rendition = rendition
         self.stats = rendition.stats
         self._name = name
-        self._run = run
+        self._submit = submit
         self._transcoding = _Transcoding(rendition.codec)
-        self._task: asyncio.Task[None] | None = None
+        self._call_off: Callable[[], None] | None = None
+        self._stopped = False
 
     def wake(self) -> None:
         """There may be something to take."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work(), name="audio")
+        while not self._stopped and (batch := self.rendition.take()) is not None:
+            try:
+                self._call_off = self._submit(
+                    partial(self._transcoding, batch), partial(self._take_back, batch)
+                )
+            except (LimitError, ShuttingDownError):
+                self.rendition.failed(batch)
+            else:
+                return
 
     def stop(self) -> None:
         """Takes nothing any more; what a thread is busy with comes to nothing."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._stopped = True
+        if self._call_off is not None:
+            self._call_off()
+            self._call_off = None
 
-    async def _work(self) -> None:
-        try:
-            while (batch := self.rendition.take()) is not None:
-                await self._convert(batch)
-        finally:
-            self._task = None
-
-    async def _convert(self, batch: AudioBatch) -> None:
-        try:
-            outcome = await self._run(self._transcoding, batch)
-        except (LimitError, ShuttingDownError):
-            self.rendition.failed(batch)
-        except Exception as error:  # Without sound, but with its video, the stream goes on.
+    def _take_back(
+        self, batch: AudioBatch, outcome: Outcome | None, error: BaseException | None
+    ) -> None:
+        self._call_off = None
+        if outcome is None:  # Without sound, but with its video, the stream goes on.
             self.rendition.failed(batch)
             self._complain(f"the audio could not be converted: {error}")
         else:
@@ -162,6 +175,7 @@ class _Worker:
             self._complain(fault)
             self._transcoding.copy_counters(self.stats)
             self.rendition.done(batch, coded)
+        self.wake()
 
     def _complain(self, fault: str) -> None:
         if fault and fault != self.stats.fault:
@@ -180,7 +194,7 @@ class _Transcoding:
         self._busy_ns = 0
         self._past = AudioCounters()
 
-    def __call__(self, batch: AudioBatch) -> tuple[list[Coded], str]:
+    def __call__(self, batch: AudioBatch) -> Outcome:
         """What comes of a batch, and why nothing does."""
         began_ns = time.thread_time_ns()
         if batch.run != self._run:

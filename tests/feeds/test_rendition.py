@@ -156,15 +156,15 @@ def test_a_publisher_that_leaves_takes_with_it_what_is_not_done():
 def test_one_batch_at_a_time_and_no_batch_is_long():
     world = World()
     world.send(Kind.VIDEO, 1000)
-    for index in range(100):
+    for index in range(50):
         world.send(Kind.AUDIO, 1000 + 20 * index)
     world.out()
     batch = world.take()
-    assert len(batch.packets) == 64
+    assert len(batch.packets) == 32
     assert world.rendition.take() is None
     world.rendition.failed(batch)
-    assert world.rendition.stats.dropped == 64
-    assert len(world.take().packets) == 36
+    assert world.rendition.stats.dropped == 32
+    assert len(world.take().packets) == 18
 
 
 @pytest.mark.parametrize(("count", "step_ms"), [(2_000, 0), (300, 100)])

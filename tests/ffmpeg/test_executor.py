@@ -100,3 +100,51 @@ async def test_closing_refuses_new_calls_and_gives_up_on_late_ones():
     with pytest.raises(ShuttingDownError):
         await executor.run(gate)
     gate.go.set()
+
+
+async def test_who_submits_a_call_is_told_in_the_loop_what_came_of_it():
+    executor = MediaExecutor(workers=1, waiting=2)
+    told = []
+    both = asyncio.Event()
+
+    def take(result, error):
+        told.append((result, type(error), threading.get_ident()))
+        if len(told) == 2:
+            both.set()
+
+    executor.submit(lambda: divmod(7, 2), take)
+    executor.submit(lambda: divmod(1, 0), take)
+    async with asyncio.timeout(20):
+        await both.wait()
+    here = threading.get_ident()
+    assert told == [((3, 1), type(None), here), (None, ZeroDivisionError, here)]
+    assert (executor.done, executor.pending) == (2, 0)
+    assert await executor.close(5)
+
+
+async def test_nobody_is_told_of_a_call_that_was_called_off():
+    executor = MediaExecutor(workers=1, waiting=2)
+    first, second = Gate(), Gate()
+    told = []
+    off = executor.submit(first, lambda *outcome: told.append(outcome))
+    await begun(first)
+    executor.submit(second, lambda *outcome: told.append(outcome))()
+    off()
+    assert executor.pending == 2
+    first.go.set()
+    assert await executor.close(20)
+    assert (told, second.calls) == ([], 0)
+
+
+async def test_at_the_end_who_still_waits_is_told_once():
+    executor = MediaExecutor(workers=1, waiting=1)
+    gate = Gate()
+    told = []
+    executor.submit(gate, lambda result, error: told.append(type(error)))
+    await begun(gate)
+    assert not await executor.close(0.01)
+    assert told == [asyncio.CancelledError]
+    gate.go.set()
+    with pytest.raises(ShuttingDownError):
+        executor.submit(gate, lambda result, error: told.append(type(error)))
+    assert told == [asyncio.CancelledError]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,7 @@ from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Kind, Track
 from streamserver.names import StreamKey
-from streamserver.outputs.renditions import Renditions, RunInThread
+from streamserver.outputs.renditions import Renditions, SubmitToThread
 from tests.fakes import FakeClock, session, video_track
 from tests.ffmpeg.helpers_audio import bursts, coded, decoded, offset_ms, tone
 
@@ -30,13 +31,13 @@ KEY = StreamKey("live", "cam")
 class World:
     """A hub, a publisher of real audio beside made-up pictures, and renditions."""
 
-    def __init__(self, run: RunInThread) -> None:
+    def __init__(self, submit: SubmitToThread) -> None:
         self.clock = FakeClock()
         self.driver = Driver(SystemClock())
         self.registry = Registry(self.clock, self.driver.schedule, RegistrySettings(LogBounds()))
         self.feeds = FeedPool(self.clock.monotonic_ns, self.driver.report)
         self.renditions = Renditions(
-            feeds=self.feeds, schedule=self.driver.schedule, bounds=LogBounds(), run=run
+            feeds=self.feeds, schedule=self.driver.schedule, bounds=LogBounds(), submit=submit
         )
         self.registry.add_listener(self.renditions)
         self.lease: Lease | None = None
@@ -77,9 +78,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(run: RunInThread | None = None) -> AsyncIterator[World]:
+async def world(submit: SubmitToThread | None = None) -> AsyncIterator[World]:
     executor = MediaExecutor(workers=2, waiting=16)
-    made = World(run or executor.run)
+    made = World(submit or executor.submit)
     try:
         yield made
         assert (made.driver.failures, made.feeds.failures) == (0, 0)
@@ -197,12 +198,11 @@ async def test_it_goes_on_when_the_publisher_comes_back():
 
 
 async def test_what_is_not_done_when_the_publisher_leaves_comes_no_more():
-    release = asyncio.Event()
+    finished = []
 
-    async def slowly(call, *args):
-        outcome = call(*args)
-        await release.wait()
-        return outcome
+    def slowly(call, done):
+        finished.append(partial(done, call(), None))
+        return lambda: None
 
     track, packets = coded(tone(1), "libopus")
     async with world(slowly) as it:
@@ -212,7 +212,8 @@ async def test_what_is_not_done_when_the_publisher_leaves_comes_no_more():
         await asyncio.sleep(0)
         assert it.lease is not None
         it.lease.release("gone")
-        release.set()
+        for tell in finished:
+            tell()
         await until(lambda: stream.renditions[Codec.AAC].late > 0)
         assert audio_of(hold) == []
         assert len(hold.packets.since(0)) == 2
@@ -222,13 +223,13 @@ async def test_threads_that_have_too_much_to_do_cost_sound_and_no_picture():
     full = True
     executor = MediaExecutor(workers=1, waiting=4)
 
-    async def run(call, *args):
+    def submit(call, done):
         if full:
             raise LimitError("too much to do")
-        return await executor.run(call, *args)
+        return executor.submit(call, done)
 
     track, packets = coded(tone(3), "libopus")
-    async with world(run) as it:
+    async with world(submit) as it:
         stream = await it.publish(video_track(), track)
         hold = it.renditions.hold(stream, Codec.AAC)
         it.send(packets[:60])
