@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
 from streamserver.auth import AccessRequest, Action, CoroutineDecider, Decision
-from streamserver.config import load
+from streamserver.config import Secret, load
 from streamserver.hub.sessions import Protocol
 from streamserver.names import StreamKey
 from streamserver.server import Server
@@ -114,6 +115,30 @@ async def test_a_session_ends_with_its_token(tmp_path: Path, http: aiohttp.Clien
         client = await site.publish(f"cam?token={made['token']}")
         async with asyncio.timeout(15):
             await client.until(b"has expired")
+
+
+async def test_a_reader_of_events_ends_with_its_token(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
+    async with running(tmp_path) as site:
+        made = await new_token(site, http, stream="*", actions=["read"])
+        bearer = {"Authorization": f"Bearer {made['token']}"}
+        async with (
+            asyncio.timeout(60),
+            http.get(url(site, "/api/v1/events"), headers=bearer) as one,
+        ):
+            assert one.status == 200
+            path = f"/api/v1/tokens/{made['id']}"
+            async with http.delete(url(site, path), headers=TOKEN) as answer:
+                assert answer.status == 204
+            await one.content.read()
+        # The API's own token, exchanged by a reload.
+        async with asyncio.timeout(60), http.get(events, headers=TOKEN) as one:
+            assert site.server.access is not None
+            config = msgspec.structs.replace(site.server.config.auth, api_token=Secret("x" * 20))
+            [tag] = await site.server.access.load(config)
+            assert site.hub.ends.revoke(tag, "gone") == 1
+            await one.content.read()
 
 
 async def test_rights_reach_as_far_as_they_say(tmp_path: Path, http: aiohttp.ClientSession) -> None:

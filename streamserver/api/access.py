@@ -15,6 +15,7 @@ __all__ = [
     "Access",
     "ApiRequest",
     "Authorizer",
+    "Grant",
     "challenge",
     "check_same_site",
     "read_credentials",
@@ -72,10 +73,21 @@ class ApiRequest:
     """From the ``Authorization`` header; all None when there is none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Why a request is served, for an answer that goes on."""
+
+    expires_s: int | None = None
+    """Unix time until which it holds; None: for ever."""
+
+    credential: str = ""
+    """The tag of the credential; when that is taken back, the answer ends. Empty: none."""
+
+
 class Authorizer(Protocol):
     """Decides whether a request may be served."""
 
-    async def authorize(self, request: ApiRequest) -> None:
+    async def authorize(self, request: ApiRequest) -> Grant:
         """Returns if so.
 
         Raises `UnauthenticatedError` (401) for a missing or invalid credential, and any other

@@ -13,6 +13,7 @@ from streamserver.api.access import (
     Access,
     ApiRequest,
     Authorizer,
+    Grant,
     challenge,
     check_same_site,
     read_credentials,
@@ -106,7 +107,7 @@ class Api:
             key = queried_stream(request)
         if route.is_write:
             check_same_site(request, self._settings.cors_origins)
-        await self._authorize(route, request, key)
+        grant = await self._authorize(route, request, key)
         # Only now: what a stranger sends is not even looked at.
         query = route.query() if route.lenient else parse_query(request, route.query)
         body = None
@@ -127,7 +128,7 @@ class Api:
             return await self._replayable(route, request, call, replay_key)
         answer = await route.handler(self._services, call)
         if isinstance(answer, Streamed):
-            return await answer.serve(request)
+            return await answer.serve(request, grant)
         return _render(route, answer)
 
     async def _replayable(
@@ -145,12 +146,12 @@ class Api:
 
     async def _authorize(
         self, route: Route[Any], request: web.Request, key: StreamKey | None
-    ) -> None:
+    ) -> Grant:
         if route.access is Access.PUBLIC:
-            return
+            return Grant()
         if route.access is Access.VIEWER_COUNT and self._services.settings.counts_publicly(key):
-            return
-        await self._authorizer.authorize(
+            return Grant()
+        return await self._authorizer.authorize(
             ApiRequest(
                 action="metrics" if route.access is Access.METRICS else "api",
                 write=route.is_write,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiohttp import hdrs
 
-from streamserver.api.access import ApiRequest
+from streamserver.api.access import ApiRequest, Grant
 from streamserver.api.problems import UnauthenticatedError
 from streamserver.auth import AccessRequest, Action, Decision, DefaultPolicy
 from streamserver.errors import AccessDeniedError
@@ -31,7 +31,7 @@ class ChainAuthorizer:
         self._chain = chain
         self._is_local = is_local
 
-    async def authorize(self, request: ApiRequest) -> None:
+    async def authorize(self, request: ApiRequest) -> Grant:
         """See `Authorizer`."""
         headers = request.headers
         decision = await self._chain.decide(
@@ -52,7 +52,7 @@ class ChainAuthorizer:
             )
         )
         if decision.allowed:
-            return
+            return Grant(expires_s=decision.expires_s, credential=decision.credential)
         # The last voice knows tokens only: what it refuses is none that anybody knows.
         if decision.missing or decision.decider == DefaultPolicy.name:
             raise UnauthenticatedError(decision.reason)

@@ -7,14 +7,17 @@ ends those that do not read at all.
 
 import asyncio
 import contextlib
+import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
+from streamserver.api.access import Grant
 from streamserver.api.streamed import Streamed
+from streamserver.control.session_ends import SessionEnds
 from streamserver.errors import LimitError
 from streamserver.events import EventFilter, EventLog, render
 
@@ -54,6 +57,27 @@ class _Message:
     wire: bytes
 
 
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """One client while it is connected: what `SessionEnds` wants to know."""
+
+    id: str
+    expires_s: int | None
+    credential: str
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there may be something to do."""
+    over: str = ""
+    """Why it is to go; empty: it is not."""
+
+    @property
+    def close(self) -> Callable[[str], None]:
+        return self._close
+
+    def _close(self, reason: str) -> None:
+        self.over = reason
+        self.wake.set()
+
+
 class EventStreams:
     """All clients of the stream of events."""
 
@@ -63,9 +87,11 @@ class EventStreams:
         snapshot: Snapshot,
         wall_ns: Callable[[], int],
         *,
+        ends: SessionEnds | None = None,
         max_clients: int = _MAX_CLIENTS,
         ping_s: float = _PING_S,
     ) -> None:
+        """``ends`` knows when what let a client in is over; without it, that is never."""
         self.clients: Counter[str] = Counter({"sse": 0, "websocket": 0})
         """Clients connected now, by transport."""
         self.resets = 0
@@ -73,6 +99,7 @@ class EventStreams:
         self._log = log
         self._snapshot = snapshot
         self._wall_ns = wall_ns
+        self._ends = ends
         self._max_clients = max_clients
         self._ping_s = ping_s
         self._closed = False
@@ -94,25 +121,29 @@ class EventStreams:
             wake.set()
 
     @contextlib.contextmanager
-    def _counted(self, transport: str) -> Any:
+    def _counted(self, transport: str, visit: _Visit) -> Iterator[None]:
         self.clients[transport] += 1
+        if self._ends is not None:
+            self._ends.enter(visit)
         try:
             yield
         finally:
             self.clients[transport] -= 1
+            if self._ends is not None:
+                self._ends.leave(visit)
 
     async def _follow(
-        self, wanted: EventFilter, last_id: str
+        self, wanted: EventFilter, last_id: str, visit: _Visit
     ) -> AsyncGenerator[list[_Message], None]:
         """Batches of messages; an empty one when nothing was sent for a while."""
         log, loop = self._log, asyncio.get_running_loop()
-        wake = asyncio.Event()
+        wake = visit.wake
         off = log.wake(wake.set)
         self._wakes.add(wake)
         position = log.position_after(last_id) if last_id else log.end
         try:
             ping_at = loop.time() + self._ping_s
-            while True:
+            while not visit.over:
                 if position is None or position < log.start:
                     # First the position, then the state: nothing may fall between them.
                     position = log.end
@@ -158,34 +189,39 @@ class _Client(Streamed):
         self._wanted = wanted
         self._last_id = last_id
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """See `Streamed`."""
+    async def serve(self, request: web.Request, grant: Grant) -> web.StreamResponse:
+        """See `Streamed`. What is no longer allowed ends, and the next request is refused."""
+        visit = _Visit(secrets.token_hex(8), grant.expires_s, grant.credential)
         # The header is newer: a browser that reconnects keeps its URL.
         last_id = request.headers.get("Last-Event-ID", self._last_id)
         if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-            return await self._serve_websocket(request, last_id)
-        return await self._serve_sse(request, last_id)
+            return await self._serve_websocket(request, last_id, visit)
+        return await self._serve_sse(request, last_id, visit)
 
-    async def _serve_sse(self, request: web.Request, last_id: str) -> web.StreamResponse:
+    async def _serve_sse(
+        self, request: web.Request, last_id: str, visit: _Visit
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         if request.method == hdrs.METH_HEAD:
             return response
-        with self._streams._counted("sse"):
+        with self._streams._counted("sse", visit):
             # The head goes out with it, and whoever waits knows that it is connected.
             await response.write(b"retry: 2000\n\n")
-            async with contextlib.aclosing(self._streams._follow(self._wanted, last_id)) as batches:
+            async with contextlib.aclosing(self._follow(last_id, visit)) as batches:
                 async for batch in batches:
                     await response.write(_sse(batch, self._streams._log.last_id))
         return response
 
-    async def _serve_websocket(self, request: web.Request, last_id: str) -> web.StreamResponse:
+    async def _serve_websocket(
+        self, request: web.Request, last_id: str, visit: _Visit
+    ) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             compress=False, max_msg_size=_MAX_WORDS, heartbeat=self._streams._ping_s
         )
         await socket.prepare(request)
-        sending = asyncio.get_running_loop().create_task(self._send(socket, last_id))
-        with self._streams._counted("websocket"):
+        sending = asyncio.get_running_loop().create_task(self._send(socket, last_id, visit))
+        with self._streams._counted("websocket", visit):
             try:
                 # Reading notices that it leaves; what it says is not for us.
                 async for _ in socket:
@@ -196,12 +232,19 @@ class _Client(Streamed):
                     await sending
         return socket
 
-    async def _send(self, socket: web.WebSocketResponse, last_id: str) -> None:
-        async with contextlib.aclosing(self._streams._follow(self._wanted, last_id)) as batches:
+    def _follow(self, last_id: str, visit: _Visit) -> AsyncGenerator[list[_Message], None]:
+        return self._streams._follow(self._wanted, last_id, visit)
+
+    async def _send(self, socket: web.WebSocketResponse, last_id: str, visit: _Visit) -> None:
+        async with contextlib.aclosing(self._follow(last_id, visit)) as batches:
             async for batch in batches:
                 for message in batch:
                     await socket.send_str(message.wire.decode())
-        await socket.close(code=1001, message=b"the server ends")
+        if visit.over:
+            # RFC 6455, section 7.4.1: a policy is violated.
+            await socket.close(code=1008, message=visit.over.encode())
+        else:
+            await socket.close(code=1001, message=b"the server ends")
 
 
 def _sse(batch: list[_Message], last_id: str) -> bytes:

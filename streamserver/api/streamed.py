@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from aiohttp import web
 
+from streamserver.api.access import Grant
+
 __all__ = ["Streamed"]
 
 
@@ -11,5 +13,5 @@ class Streamed(ABC):
     """Writes an answer of its own."""
 
     @abstractmethod
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answers a request that was allowed."""
+    async def serve(self, request: web.Request, grant: Grant) -> web.StreamResponse:
+        """Answers a request that was allowed, for as long as it is."""

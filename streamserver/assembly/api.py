@@ -74,6 +74,7 @@ async def open_management(
         destinations=DestinationControl(parts.destinations, ground.clock),
         last_event_id=lambda: events.log.last_id,
         records=records,
+        peak=events.announcer.audiences.peak,
     )
     return Management(
         control=control,
@@ -87,7 +88,9 @@ async def open_management(
             reload_certificates,
             live_parts(parts.destinations, events.webhooks, parts.apps),
         ),
-        event_streams=EventStreams(events.log, control.snapshot, ground.clock.wall_ns),
+        event_streams=EventStreams(
+            events.log, control.snapshot, ground.clock.wall_ns, ends=hub.ends
+        ),
     )
 
 

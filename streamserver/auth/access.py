@@ -140,6 +140,7 @@ class Access:
         """The generated API token; None when one is configured."""
         self._revoked = tokens.revoked_tags()
         self._voices = _Voices(StaticKeys(()))
+        self._tags: frozenset[str] = frozenset()
         self._plain_keys: tuple[str, ...] = ()
         self._store = store
         self._context = context
@@ -168,7 +169,7 @@ class Access:
         return tag in self._revoked
 
     async def load(self, config: AuthConfig) -> frozenset[str]:
-        """Takes over a configuration; answers the tags of keys that are no longer in it.
+        """Takes over a configuration; answers the tags of keys and tokens no longer in it.
 
         Sessions under way stay, and it is for the caller to end those of the tags. Raises
         `ConfigError` and `StorageError`; what held before then still holds.
@@ -183,9 +184,10 @@ class Access:
         before, self._voices = self._voices, voices
         self._plain_keys = tuple(_plain_publish_keys(config))
         self.decider.chain = Chain([*chosen, *self._context.deciders], policy)
-        gone = before.keys.tags - voices.keys.tags
+        tags = voices.keys.tags | {policy.api_tag}
+        gone, self._tags = self._tags - tags, tags
         self._revoked |= gone
-        self._revoked -= voices.keys.tags
+        self._revoked -= tags
         await before.close()
         return gone
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Set
 
 from streamserver.auth.hashes import verify_secret
 from streamserver.auth.request import AccessRequest, Action, Decision
+from streamserver.auth.tags import credential_tag
 from streamserver.names import StreamKey
 
 __all__ = ["DefaultPolicy"]
@@ -36,6 +37,8 @@ class DefaultPolicy:
 
         ``publish_hash`` is that of the generated key; None when keys are configured.
         """
+        self.api_tag = credential_tag("api_token", api_hash)
+        """The tag of the API's token."""
         self._api_hash = api_hash
         self._publish_hash = publish_hash
         self._anonymous_publish = anonymous_publish
@@ -83,7 +86,8 @@ class DefaultPolicy:
 
     def _api(self, request: AccessRequest) -> Decision:
         if _knows(request, self._api_hash):
-            return self._allow("the API token is right")
+            reason = "the API token is right"
+            return Decision(True, reason, self.name, credential=self.api_tag)
         if request.credentials():
             return self._wrong("the token is wrong")
         if request.local and not request.write:

@@ -82,6 +82,11 @@ class Audiences:
         """The audience of a stream's broadcast."""
         return self._by_stream.get(key)
 
+    def peak(self, key: StreamKey) -> int:
+        """The most viewers at once of a stream's broadcast."""
+        audience = self._by_stream.get(key)
+        return 0 if audience is None else audience.peak
+
     def began(self, key: StreamKey, present: Iterable[Session], now_ns: int) -> Audience:
         """A broadcast began; whoever is present watches it from now on."""
         audience = self._by_stream[key] = Audience()

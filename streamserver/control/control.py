@@ -95,8 +95,10 @@ class Control:
         destinations: DestinationControl,
         last_event_id: Callable[[], str] = lambda: "",
         records: Records | None = None,
+        peak: Callable[[StreamKey], int] | None = None,
     ) -> None:
-        """``records`` are the registered streams."""
+        """``records`` are the registered streams. ``peak(stream)`` are the most viewers at once of
+        its broadcast; without it, those since anybody was connected."""
         self.destinations = destinations
         """The operations on where streams are sent on to."""
         self._registry = registry
@@ -107,6 +109,7 @@ class Control:
         self._settings = settings
         self._last_event_id = last_event_id
         self._records = Records(MemoryStorage()) if records is None else records
+        self._peak = sessions.peak if peak is None else peak
         self._began = _StartTimes(clock)
         registry.add_listener(self._began)
 
@@ -240,6 +243,7 @@ class Control:
         return stream_info(
             stream,
             self._sessions,
+            peak=self._peak(stream.key),
             began=self._began.of(stream),
             now_ns=self._clock.monotonic_ns(),
             public_url=self._settings.public_url,

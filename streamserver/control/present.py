@@ -46,6 +46,7 @@ def stream_info(
     stream: Stream,
     sessions: SessionTable,
     *,
+    peak: int,
     began: tuple[int, int],
     now_ns: int,
     public_url: str,
@@ -56,8 +57,9 @@ def stream_info(
 ) -> StreamInfo:
     """A stream as of a monotonic time.
 
-    ``began`` is when it did, in monotonic and Unix time; ``public_url`` and
-    ``rtmp_port`` and ``webrtc`` as in `stream_urls`; ``registered`` is what is kept about it.
+    ``peak`` are its most viewers at once; ``began`` is when it did, in monotonic and Unix time;
+    ``public_url``, ``rtmp_port`` and ``webrtc`` are as in `stream_urls`; ``registered`` is what is
+    kept about it.
     """
     began_ns, began_wall_ns = began
     interval_ms = stream.keyframe_interval_ms
@@ -75,9 +77,7 @@ def stream_info(
         tracks=[track_info(track, stream, now_ns) for track in stream.tracks],
         bit_rate=stream.bit_rate(now_ns),
         keyframe_interval_s=decimal(Fraction(interval_ms, 1000)) if interval_ms else None,
-        viewers=StreamViewers(
-            total=count.total, by_protocol=count.by_protocol, peak=sessions.peak(stream.key)
-        ),
+        viewers=StreamViewers(total=count.total, by_protocol=count.by_protocol, peak=peak),
         health=health(stream, now_ns),
         destinations=list(destinations),
         record=registered is not None and registered.record,

@@ -1,6 +1,7 @@
 """Sessions whose right to be here ends: at a time, or because a credential was taken back."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from streamserver.clock import Clock
 from streamserver.hub.sessions import Session, SessionTable
@@ -12,10 +13,31 @@ _LOOK_NS: Final = 1_000_000_000
 _EXPIRED: Final = "what let this connection in has expired"
 
 
-class SessionEnds:
-    """Closes sessions at their `Session.expires_s`, and those of a revoked credential.
+class Held(Protocol):
+    """What somebody was let in to: a session, or a reader of events."""
 
-    Give `tick` to the driver. Only sessions that can end are looked at, once a second.
+    @property
+    def id(self) -> str:
+        """Unique in the process."""
+
+    @property
+    def expires_s(self) -> int | None:
+        """Unix time at which what let it in ends; None: never."""
+
+    @property
+    def credential(self) -> str:
+        """The tag of the credential that let it in; empty: none."""
+
+    @property
+    def close(self) -> Callable[[str], None]:
+        """Ends it, with a reason for people."""
+
+
+class SessionEnds:
+    """Closes what somebody was let in to at its end, or when the credential is taken back.
+
+    Sessions are entered by themselves, others by `enter`. Give `tick` to the driver. Only what can
+    end is looked at, once a second.
     """
 
     def __init__(self, table: SessionTable, clock: Clock) -> None:
@@ -24,8 +46,8 @@ class SessionEnds:
         self.revoked = 0
         """Sessions ended with their credential, since the start."""
         self._clock = clock
-        self._ending: dict[str, Session] = {}
-        self._by_credential: dict[str, dict[str, Session]] = {}
+        self._ending: dict[str, Held] = {}
+        self._by_credential: dict[str, dict[str, Held]] = {}
         self._next_ns = 0
         table.on_change(self._changed)
 
@@ -48,18 +70,24 @@ class SessionEnds:
         self.revoked += len(sessions)
         return len(sessions)
 
+    def enter(self, held: Held) -> None:
+        """Somebody was let in; until `leave`."""
+        if held.expires_s is not None:
+            self._ending[held.id] = held
+        if held.credential:
+            self._by_credential.setdefault(held.credential, {})[held.id] = held
+
+    def leave(self, held: Held) -> None:
+        """It has ended, by whatever reason."""
+        self._ending.pop(held.id, None)
+        of_credential = self._by_credential.get(held.credential)
+        if of_credential is not None:
+            of_credential.pop(held.id, None)
+            if not of_credential:
+                del self._by_credential[held.credential]
+
     def _changed(self, session: Session, joined: bool) -> None:
-        if session.expires_s is not None:
-            if joined:
-                self._ending[session.id] = session
-            else:
-                self._ending.pop(session.id, None)
-        if not session.credential:
-            return
         if joined:
-            self._by_credential.setdefault(session.credential, {})[session.id] = session
-            return
-        of_credential = self._by_credential.get(session.credential, {})
-        of_credential.pop(session.id, None)
-        if not of_credential:
-            self._by_credential.pop(session.credential, None)
+            self.enter(session)
+        else:
+            self.leave(session)

@@ -18,6 +18,7 @@ from streamserver.api import (
     ServerMetrics,
     Services,
 )
+from streamserver.api.access import Grant
 from streamserver.api.event_streams import EventStreams
 from streamserver.api.idempotency import Idempotency
 from streamserver.api.openapi import render
@@ -59,12 +60,14 @@ class FakeAuthorizer:
     """Remembers what it was asked; raises what it is told to."""
 
     error: Exception | None = None
+    grant: Grant = field(default_factory=Grant)
     asked: list[ApiRequest] = field(default_factory=list)
 
-    async def authorize(self, request: ApiRequest) -> None:
+    async def authorize(self, request: ApiRequest) -> Grant:
         self.asked.append(request)
         if self.error is not None:
             raise self.error
+        return self.grant
 
 
 @dataclass
@@ -125,7 +128,12 @@ class ApiWorld(World):
             clock=self.clock,
         )
         self.event_streams = EventStreams(
-            self.events, self.control.snapshot, self.clock.wall_ns, max_clients=3, ping_s=0.05
+            self.events,
+            self.control.snapshot,
+            self.clock.wall_ns,
+            ends=self.ends,
+            max_clients=3,
+            ping_s=0.05,
         )
         self.webhooks = Webhooks(
             log=self.events,

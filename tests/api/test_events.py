@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from aiohttp import ClientResponse, WSMsgType
 
+from streamserver.api.access import Grant
 from streamserver.events import EventType
 from streamserver.names import StreamKey
 from tests.api.helpers_api import ApiWorld, Client
@@ -238,3 +239,37 @@ async def test_a_websocket_gets_resets_and_may_leave() -> None:
             assert (reset["type"], reset["data"]) == ("reset", {"streams": []})
         await until(lambda: world.event_streams.clients["websocket"] == 0)
         assert not world.event_streams._wakes
+
+
+async def test_a_reader_whose_credential_is_taken_back_is_let_go_on_both_transports() -> None:
+    world = ApiWorld()
+    world.authorizer.grant = Grant(credential="tag")
+    async with world.client() as client, client.ws_connect("/api/v1/events") as socket:
+        async with reading(client) as reader:
+            await until(lambda: world.event_streams.clients.total() == 2)
+            assert world.ends.revoke("other", "no") == 0
+            assert world.ends.revoke("tag", "it was taken back") == 2
+            # What happens from now on is not for it any more.
+            emit(world)
+            assert b"data:" not in await reader.response.content.read()
+        message = await socket.receive(timeout=10)
+        assert (message.type, message.data, message.extra) == (
+            WSMsgType.CLOSE, 1008, "it was taken back",
+        )  # fmt: skip
+        await until(lambda: world.event_streams.clients.total() == 0)
+    assert world.ends._by_credential == {}
+
+
+async def test_a_reader_whose_token_expires_is_let_go() -> None:
+    world = ApiWorld()
+    world.authorizer.grant = Grant(expires_s=world.clock.wall_ns() // 1_000_000_000 + 60)
+    async with world.client() as client, reading(client) as reader:
+        world.clock.now_ns += 59_000_000_000
+        world.ends.tick(world.clock.now_ns)
+        emit(world)
+        assert (await reader.event())["type"] == "viewer.joined"
+        world.clock.now_ns += 2_000_000_000
+        world.ends.tick(world.clock.now_ns)
+        assert b"data:" not in await reader.response.content.read()
+        await until(lambda: world.event_streams.clients.total() == 0)
+    assert world.ends._ending == {}

@@ -141,6 +141,27 @@ async def test_each_broadcast_of_a_name_has_an_audience_of_its_own() -> None:
     assert second["viewers"]["leaves"]["total"] == 1
 
 
+async def test_the_peak_of_a_broadcast_is_its_own_in_its_summary_and_in_the_api() -> None:
+    site = Site()
+    site.control._peak = site.announcer.audiences.peak
+    one = await site.publish()
+    for ident in ("a", "b", "c"):
+        site.join(ident, protocol=Protocol.HLS)
+    site.leave("b")
+    site.leave("c")
+    assert (await site.control.stream(DEMO)).viewers.peak == 3
+    one.lease.release("over", final=True)
+    site.leave("publisher-demo")
+    two = await site.publish()
+    two.run(1)
+    # One was there all the time, so that the stream never was without anybody.
+    assert (await site.control.stream(DEMO)).viewers.peak == 1
+    site.join("d", protocol=Protocol.RTMP)
+    assert (await site.control.stream(DEMO)).viewers.peak == 2
+    two.lease.release("over", final=True)
+    assert [one["data"]["viewers"]["peak"] for one in site.told("stream.ended")] == [3, 2]
+
+
 async def test_an_interruption_and_a_return_are_told() -> None:
     site = Site()
     publication = await site.publish()
