@@ -123,10 +123,8 @@ async def test_a_reader_of_events_ends_with_its_token(
     async with running(tmp_path) as site:
         made = await new_token(site, http, stream="*", actions=["read"])
         bearer = {"Authorization": f"Bearer {made['token']}"}
-        async with (
-            asyncio.timeout(60),
-            http.get(url(site, "/api/v1/events"), headers=bearer) as one,
-        ):
+        events = url(site, "/api/v1/events")
+        async with asyncio.timeout(60), http.get(events, headers=bearer) as one:
             assert one.status == 200
             path = f"/api/v1/tokens/{made['id']}"
             async with http.delete(url(site, path), headers=TOKEN) as answer:
