@@ -105,6 +105,7 @@ async def open_destinations(ground: Ground, hub: Hub, storage: Storage) -> Desti
         clock=ground.clock,
         allow_private=config.outgoing.allow_private,
         ca_file=config.outgoing.ca_file,
+        max_join_ms=config.rtmp.max_join_ms,
     )
     await destinations.load(configured_destinations(config))
     hub.registry.add_listener(destinations)

@@ -162,6 +162,11 @@ class ClientSession:
         """Bytes handed out by `bytes_to_send`."""
         return self._channel.bytes_sent
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `events` would answer some."""
+        return bool(self._events)
+
     def events(self) -> list[ClientEvent]:
         """Takes what happened since the last call; ends with `Closed` after the end."""
         events, self._events = self._events, []

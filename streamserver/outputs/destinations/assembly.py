@@ -16,7 +16,7 @@ from streamserver.net.resolver import Resolver
 from streamserver.net.tls import client_context
 from streamserver.outputs.destinations.loops import OwnDoors
 from streamserver.outputs.destinations.manager import ConfiguredDestination, Destinations
-from streamserver.outputs.destinations.push import HoldBodies, RtmpPush
+from streamserver.outputs.destinations.push import HoldBodies, PushSettings, RtmpPush
 from streamserver.storage import Storage
 
 __all__ = ["body_holder", "configured_destinations", "make_destinations"]
@@ -66,11 +66,13 @@ def make_destinations(
     clock: Clock,
     allow_private: bool = True,
     ca_file: str = "",
+    max_join_ms: int = 100,
 ) -> Destinations:
     """All destinations, over RTMP and RTMPS. Reads the authorities from disk.
 
     ``hold`` is a `body_holder`, made with the same ``sources``.
-    ``allow_private`` and ``ca_file`` as in ``[outgoing]``. Raises `ConfigError`.
+    ``allow_private`` and ``ca_file`` as in ``[outgoing]``, ``max_join_ms`` as in ``[rtmp]``.
+    Raises `ConfigError`.
     """
     try:
         context = client_context(ca_file)
@@ -83,6 +85,7 @@ def make_destinations(
         dialing=DialSettings(tls=context),
         hold=hold,
         clock=clock,
+        settings=PushSettings(max_join_ms=max_join_ms),
         sources=sources,
     )
     return Destinations(

@@ -78,7 +78,9 @@ class FarConnection(asyncio.Protocol):
         except RemoteProtocolError as error:
             self.fault = error
         self.flush()
-        self.stir()
+        # Acknowledgements are news to nobody.
+        if self.session.has_events:
+            self.stir()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
@@ -97,19 +99,20 @@ class FarConnection(asyncio.Protocol):
 
     # ---- the attempt ------------------------------------------------------------------------
 
-    async def stirred(self, within_s: float) -> None:
-        """Waits until something came, or for some time.
+    async def stirred(self, within_s: float | None) -> None:
+        """Waits until something came, or for some time; for ever with None.
 
         A bare future and a timer: an event within a timeout costs three times as much.
         """
         if not self._stirred:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(within_s, self._wake)
+            timer = None if within_s is None else loop.call_later(within_s, self._wake)
             try:
                 await self._waiter
             finally:
-                timer.cancel()
+                if timer is not None:
+                    timer.cancel()
                 self._waiter = None
         self._stirred = False
 

@@ -7,20 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Rounds", "join_ms"]
+__all__ = ["Rounds"]
 
-_LEAST_MS: Final = 20
-_PER_MEMBER_MS: Final = 4
-_MOST_MS: Final = 100
-"""A round with twenty members is as long as that of a fan-out with many viewers."""
+_LEAST_MS: Final = 10
+"""Between two rounds, whoever wants none."""
 
 _AT_ONCE: Final = 32
 """Members in one turn of the loop: at some 50 us each it is never held for long."""
-
-
-def join_ms(members: int) -> int:
-    """How long what came may wait to be joined, with so many destinations."""
-    return min(_MOST_MS, _LEAST_MS + _PER_MEMBER_MS * members)
 
 
 class Rounds:
@@ -29,7 +22,10 @@ class Rounds:
     A member must not raise. Whoever comes first starts the clock, and the last one stops it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_ms: int) -> None:
+        """``every_ms``: how long what came may wait to be joined. However few destinations there
+        are: each write wakes the far side, whose own players buffer for much longer."""
+        self._every_s = max(_LEAST_MS, every_ms) / 1000
         self._members: dict[Callable[[], None], None] = {}
         self._handle: asyncio.Handle | None = None
 
@@ -50,8 +46,7 @@ class Rounds:
             self._handle = None
 
     def _later(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._handle = loop.call_later(join_ms(len(self._members)) / 1000, self._begin)
+        self._handle = asyncio.get_running_loop().call_later(self._every_s, self._begin)
 
     def _begin(self) -> None:
         self._turn(list(self._members))

@@ -47,6 +47,23 @@ async def test_a_stream_arrives_whole_from_a_keyframe_on_with_times_from_zero():
         assert one.stats.dropped_frames == 0
 
 
+async def test_one_round_writes_more_than_the_transport_may_hold_while_the_kernel_takes_it():
+    settings = PushSettings(max_join_ms=600_000)
+    async with studio() as hub, sink_that() as sink:
+        await hub.publish()
+        hub.send(padding=20_000)
+        await hub.destinations(settings).add(KEY, f"{sink.url}/key-1")
+        publication = await sink.published()
+        stream = hub.registry.get(KEY)
+        assert stream is not None
+        newest = stream.packets.newest_keyframe
+        assert newest is not None
+        assert (
+            stream.packets.size_between(newest, stream.packets.end) > 3 * settings.max_unsent_bytes
+        )
+        await until(lambda: publication.video.frames >= 24)
+
+
 async def test_it_wishes_keyframes_as_long_as_it_sends():
     async with studio() as hub, sink_that() as sink:
         await hub.publish()

@@ -1,16 +1,11 @@
 import asyncio
 from collections.abc import Callable
 
-from streamserver.outputs.destinations.rounds import Rounds, join_ms
-
-
-def test_rounds_grow_with_their_members_to_a_tenth_of_a_second():
-    assert join_ms(1) == 24
-    assert [join_ms(count) for count in (20, 1000)] == [100, 100]
+from streamserver.outputs.destinations.rounds import Rounds
 
 
 async def test_every_member_is_called_again_and_again_until_it_leaves():
-    rounds, calls = Rounds(), dict.fromkeys(range(70), 0)
+    rounds, calls = Rounds(20), dict.fromkeys(range(70), 0)
     third = asyncio.Event()
     members: list[Callable[[], None]] = []
     for name in calls:
@@ -24,13 +19,13 @@ async def test_every_member_is_called_again_and_again_until_it_leaves():
 
         members.append(member)
         rounds.join(member)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await third.wait()
     assert set(calls.values()) == {3}
 
 
 async def test_who_leaves_in_a_round_is_not_called_in_it_any_more():
-    rounds, called = Rounds(), []
+    rounds, called = Rounds(20), []
     done = asyncio.Event()
 
     def first():
@@ -44,12 +39,12 @@ async def test_who_leaves_in_a_round_is_not_called_in_it_any_more():
 
     rounds.join(first)
     rounds.join(second)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await done.wait()
     assert called == ["first"]
     again = asyncio.Event()
     rounds.join(again.set)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await again.wait()
     rounds.leave(again.set)
     assert len(rounds) == 0
