@@ -60,6 +60,11 @@ class Reader(Generic[T]):
         self.delivered += len(items)
         return items
 
+    def advance(self, position: int) -> None:
+        """Counts everything up to a position as delivered: the caller had it already."""
+        self.delivered += position - self.position
+        self.position = position
+
     def skip_to_keyframe(self) -> None:
         """Gives up what is unread and continues at the next keyframe to come, or a newer one."""
         self._jump(self._log.keyframe_after(self.position + 1))

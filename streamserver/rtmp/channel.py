@@ -4,7 +4,7 @@ control messages, acknowledgements. Bytes in, messages out; messages in, bytes o
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MediaItem, MessageLimits
+from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MediaItem, MessageLimits, Run
 from streamserver.rtmp.events import BufferLengthSet, Event, PeerAcked
 from streamserver.rtmp.handshake import ClientHandshake, ServerHandshake
 from streamserver.rtmp.message import (
@@ -140,6 +140,12 @@ class Channel:
     ) -> None:
         """Queues audio and video messages, with the shortest headers. Bodies are not copied."""
         self._encoder.add(self._out, stream_id, csids, items)
+
+    def send_shared(
+        self, stream_id: int, csids: Mapping[int, int], run: Run, origin_ms: int
+    ) -> bool:
+        """Queues a run; see `ChunkEncoder.follow`."""
+        return self._encoder.follow(self._out, stream_id, csids, run, origin_ms)
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""

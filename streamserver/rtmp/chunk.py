@@ -6,7 +6,7 @@ Chunks of one message that arrived together are undone by slices, however small 
 
 from collections.abc import Iterable, Mapping
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.message import (
@@ -32,10 +32,29 @@ __all__ = [
     "ChunkEncoder",
     "MediaItem",
     "MessageLimits",
+    "Run",
 ]
 
 MediaItem: TypeAlias = tuple[int, int, bytes]
 """An audio or video message of one stream: its type, its time modulo 2^32, and its body."""
+
+
+class Run(NamedTuple):
+    """Some messages as chunks, for each connection that is level with who cut them: `RunCutter`."""
+
+    data: bytes
+    """The chunks, with short headers only."""
+
+    chunk_size: int
+    """Of all such connections."""
+
+    before: Mapping[int, tuple[int, int]]
+    """For each message type in it: time, in milliseconds of a common line, and length of the last
+    message that has to precede it."""
+
+    after: Mapping[int, tuple[int, int]]
+    """The same of its own last messages."""
+
 
 DEFAULT_CHUNK_SIZE: Final = 128
 """Chunk size in both directions until SetChunkSize says otherwise (5.4.1)."""
@@ -400,8 +419,8 @@ class ChunkEncoder:
     the delta that it repeats.
     """
 
-    def __init__(self) -> None:
-        self._chunk_size = DEFAULT_CHUNK_SIZE
+    def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE) -> None:
+        self._chunk_size = chunk_size
         self._last: dict[int, tuple[int, int, int, int]] = {}
         """For each chunk stream: time, message stream, type and length of its last message."""
 
@@ -458,6 +477,26 @@ class ChunkEncoder:
                     continue
             message = Message(type_id, timestamp, stream_id, body)
             append(self.encode(message, csid, full=False))
+
+    def follow(
+        self, out: list[bytes], stream_id: int, csids: Mapping[int, int], run: Run, origin_ms: int
+    ) -> bool:
+        """Appends a run that was cut for many connections, in one piece.
+
+        ``origin_ms`` is time 0 of this connection on the line of the run. False, and nothing is
+        appended, where other messages than those before the run were sent last.
+        """
+        known = self._last
+        if run.chunk_size != self._chunk_size:
+            return False
+        for type_id, (time_ms, size) in run.before.items():
+            last = ((time_ms - origin_ms) & _MASK, stream_id, type_id, size)
+            if known.get(csids[type_id]) != last:
+                return False
+        out.append(run.data)
+        for type_id, (time_ms, size) in run.after.items():
+            known[csids[type_id]] = ((time_ms - origin_ms) & _MASK, stream_id, type_id, size)
+        return True
 
     def _header(self, message: Message, csid: int, full: bool) -> tuple[bytes, bytes]:
         """The first header with the extended timestamp, and that again for the type 3 ones."""

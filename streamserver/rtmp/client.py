@@ -23,7 +23,7 @@ from typing import Final
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.channel import CSID_COMMAND, CSID_STREAM, Channel, RateLimit
-from streamserver.rtmp.chunk import MediaItem
+from streamserver.rtmp.chunk import MediaItem, Run
 from streamserver.rtmp.client_calls import (
     CONNECT_ID,
     CREATE_STREAM_ID,
@@ -79,7 +79,7 @@ from streamserver.rtmp.message import (
 from streamserver.rtmp.replies import Replies
 from streamserver.rtmp.status import Status, clean, read_status
 
-__all__ = ["ClientSession"]
+__all__ = ["MEDIA_CSIDS", "ClientSession"]
 
 _MEDIA: Final = frozenset({AUDIO, VIDEO})
 _DATA: Final = frozenset({AMF0_DATA, AMF3_DATA})
@@ -88,7 +88,7 @@ _PLAY_ENDS: Final = frozenset(
     {"NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete"}
 )
 _RECONNECT: Final = "NetConnection.Connect.ReconnectRequest"
-_CSIDS: Final = {AUDIO: 4, VIDEO: 6}
+MEDIA_CSIDS: Final = {AUDIO: 4, VIDEO: 6}
 """Chunk streams of media, by message type."""
 
 _MASK: Final = 0xFFFFFFFF
@@ -241,8 +241,18 @@ class ClientSession:
         its body. Otherwise as `send_media`."""
         if not self._sending and not self._may_send():
             return False
-        self._channel.send_media(self._stream_id, _CSIDS, items)
+        self._channel.send_media(self._stream_id, MEDIA_CSIDS, items)
         return True
+
+    def send_shared(self, run: Run, origin_ms: int) -> bool:
+        """Queues messages that were cut for many sessions at once.
+
+        ``origin_ms`` is time 0 of this one on the run's line. False, and nothing is queued, when
+        they do not follow what was sent last, or nothing may be sent.
+        """
+        return self._sending and self._channel.send_shared(
+            self._stream_id, MEDIA_CSIDS, run, origin_ms
+        )
 
     def send_metadata(self, values: Mapping[str, AmfValue]) -> bool:
         """Queues ``onMetaData``; before the first media. False and raises as `send_media`."""

@@ -6,6 +6,10 @@ Tasks and timers of their own would cost every destination more than its writes 
 import asyncio
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakKeyDictionary
+
+from streamserver.feeds.body import BodyFeed
+from streamserver.outputs.destinations.runs import SharedRuns
 
 __all__ = ["Rounds"]
 
@@ -27,10 +31,15 @@ class Rounds:
         are: each write wakes the far side, whose own players buffer for much longer."""
         self._every_s = max(_LEAST_MS, every_ms) / 1000
         self._members: dict[Callable[[], None], None] = {}
+        self._runs: WeakKeyDictionary[BodyFeed, SharedRuns] = WeakKeyDictionary()
         self._handle: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def runs_of(self, feed: BodyFeed) -> SharedRuns:
+        """What all members that send a feed share."""
+        return self._runs.setdefault(feed, SharedRuns(feed.log))
 
     def join(self, member: Callable[[], None]) -> None:
         """Calls it from the next round on."""

@@ -7,7 +7,8 @@ from streamserver.feeds.body import Body, Header
 from streamserver.hub.readers import Reader
 from streamserver.log import Log
 from streamserver.media import flv_writer
-from streamserver.rtmp.chunk import MediaItem
+from streamserver.outputs.destinations.runs import Shared, SharedRuns
+from streamserver.rtmp.chunk import MediaItem, Run
 from streamserver.rtmp.message import AUDIO, VIDEO
 
 __all__ = ["Publishes", "Sender"]
@@ -22,6 +23,9 @@ class Publishes(Protocol):
     def send_run(self, items: Iterable[MediaItem]) -> bool:
         """See `ClientSession.send_run`."""
 
+    def send_shared(self, run: Run, origin_ms: int) -> bool:
+        """See `ClientSession.send_shared`."""
+
     def send_metadata(self, values: dict[str, float | str | bool]) -> bool:
         """See `ClientSession.send_metadata`."""
 
@@ -33,13 +37,17 @@ class Sender:
     again only where they changed: the same bytes make some decoders start over.
     """
 
-    def __init__(self, log: Log[Body], session: Publishes, *, max_lag_ms: int) -> None:
+    def __init__(
+        self, log: Log[Body], session: Publishes, *, max_lag_ms: int, runs: SharedRuns | None = None
+    ) -> None:
+        """``runs`` are those of all who send this log; without them it cuts for itself."""
         self.resets = 0
         """How often something was passed over."""
         self.dropped = 0
         """Bodies that were passed over since the first was sent."""
         self._log = log
         self._session = session
+        self._runs = runs
         self._reader = Reader(log, max_lag_ms=max_lag_ms)
         self._header: Header | None = None
         self._origin_ms: int | None = None
@@ -75,6 +83,9 @@ class Sender:
 
     def pump(self, room_bytes: int) -> bool:
         """Hands what is there to the session while there is room; whether anything was."""
+        shared = self._runs.newest() if self._runs is not None else None
+        if shared is not None and self._follow(shared, room_bytes):
+            return True
         items = self._reader.read(room_bytes=room_bytes)
         self._account()
         if not items:
@@ -97,6 +108,22 @@ class Sender:
                     sent_ms = time_ms
         self._session.send_run(run)
         self._sent_ms = sent_ms
+        return True
+
+    def _follow(self, shared: Shared, room_bytes: int) -> bool:
+        """Sends what all others send, if it is what comes next here."""
+        reader, header, origin_ms = self._reader, self._header, self._origin_ms
+        if (
+            reader.position != shared.first
+            or header is not shared.header
+            or origin_ms is None
+            or reader.waits_for_keyframe
+            or len(shared.run.data) > room_bytes
+            or not self._session.send_shared(shared.run, origin_ms)
+        ):
+            return False
+        reader.advance(shared.last)
+        self._sent_ms = max(self._sent_ms, shared.time_ms)
         return True
 
     def _send_header(self, header: Header, timestamp: int) -> None:

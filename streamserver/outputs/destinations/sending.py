@@ -102,7 +102,8 @@ class Sending:
         connection = self._connection
         session = connection.session
         share = hold(stream, choose_dialect(sources.tracks(stream), session))
-        sender = Sender(share.feed.log, session, max_lag_ms=self._settings.max_lag_ms)
+        max_lag_ms, runs = self._settings.max_lag_ms, self._rounds.runs_of(share.feed)
+        sender = Sender(share.feed.log, session, max_lag_ms=max_lag_ms, runs=runs)
         unwish = stream.keyframes.want(STEADY_MS)
         failed: list[Exception] = []
 

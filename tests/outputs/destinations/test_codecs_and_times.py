@@ -65,6 +65,9 @@ class Wire:
     def send_metadata(self, values):
         return True
 
+    def send_shared(self, run, origin_ms):
+        return False
+
     def send_run(self, items):
         pieces: list[bytes] = []
         self._encoder.add(pieces, 1, {AUDIO: 4, VIDEO: 6}, items)

@@ -3,7 +3,11 @@ from hypothesis import strategies as st
 
 from streamserver.feeds.body import Body, Header
 from streamserver.log import Log
+from streamserver.outputs.destinations.runs import SharedRuns
 from streamserver.outputs.destinations.sender import Sender
+from streamserver.rtmp.chunk import ChunkEncoder
+from streamserver.rtmp.client import MEDIA_CSIDS
+from streamserver.rtmp.client_settings import CLIENT_BOUNDS
 from tests.fakes import Turns, audio_track, video_track
 
 VIDEO, AUDIO, DATA = 9, 8, 18
@@ -20,10 +24,22 @@ class Session:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, int, bytes]] = []
+        self.encoder = ChunkEncoder(CLIENT_BOUNDS.chunk_size)
+        self.shared = 0
 
     def send_run(self, items):
+        items = list(items)
+        self.encoder.add([], 1, MEDIA_CSIDS, items)
         kinds = {VIDEO: "video", AUDIO: "audio"}
         self.sent += [(kinds[kind], time_ms, body) for kind, time_ms, body in items]
+        return True
+
+    def send_shared(self, run, origin_ms):
+        out: list[bytes] = []
+        if not self.encoder.follow(out, 1, MEDIA_CSIDS, run, origin_ms):
+            return False
+        assert out[0] is run.data
+        self.shared += 1
         return True
 
     def send_metadata(self, values):
@@ -100,6 +116,54 @@ def test_it_is_done_when_no_keyframe_will_come():
     log.close("over")
     sender.pump(10_000)
     assert sender.done
+
+
+def test_destinations_that_are_level_send_the_same_bytes_and_the_others_fall_in():
+    log: Log[Body] = Log(max_ms=60_000, max_bytes=1 << 20, schedule=Turns())
+    runs, one = SharedRuns(log), header()
+
+    def sender() -> tuple[Session, Sender]:
+        session = Session()
+        return session, Sender(log, session, max_lag_ms=5_000, runs=runs)
+
+    early = late = sender()
+    append(log, one, 0, key=True)
+    append(log, one, 10, AUDIO)
+    assert early[1].pump(10_000)
+    for ms in range(40, 400, 40):
+        append(log, one, ms, key=ms == 200)
+        append(log, one, ms + 5, AUDIO)
+        assert early[1].pump(10_000)
+        if ms == 200:
+            late = sender()
+        if ms >= 200:
+            assert late[1].pump(10_000)
+    # Its first run has full headers; and who begins later cuts until he has sent both kinds.
+    assert early[0].shared == 8
+    assert late[0].shared == 4
+    assert late[0].sent[-2:] == [("video", 0, b"9@200"), ("audio", 5, b"8@205")]
+    assert early[1].sent_ms == late[1].sent_ms == 365
+    append(log, header(b"2"), 400, key=True)
+    assert early[1].pump(10_000)
+    assert early[0].shared == 8
+    assert early[0].sent[-1] == ("video", 400, b"9@400")
+
+
+def test_a_run_for_which_there_is_no_room_goes_out_piece_by_piece():
+    log, session, _ = make()
+    one = header()
+    runs = SharedRuns(log)
+    sender = Sender(log, session, max_lag_ms=5_000, runs=runs)
+    for ms in (0, 40):
+        append(log, one, ms, key=not ms)
+        assert sender.pump(10_000)
+    append(log, one, 80)
+    append(log, one, 120)
+    assert sender.pump(SMALL // 20)
+    assert sender.behind
+    assert session.sent[-1] == ("video", 80, b"9@80")
+    assert sender.pump(10_000)
+    assert session.sent[-1] == ("video", 120, b"9@120")
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 900), st.integers(0, 400)), max_size=60))
