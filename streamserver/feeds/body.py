@@ -102,6 +102,7 @@ class BodyFeed:
         self._interleaver = Interleaver(SLACK_MS + lag_ms)
         self._epoch = -1
         self._tracks: tuple[Track, ...] = ()
+        self._audio_only = False
         newest = packets.newest_keyframe
         self._position = packets.end if newest is None else newest
 
@@ -141,6 +142,7 @@ class BodyFeed:
         if self.header is not None and self.header.bodies == header.bodies:
             return  # The same bytes again would make some decoders start over.
         self.header = header
+        self._audio_only = not header.has_video
         for kind, data in header.bodies:
             body = Body(kind, packet.dts_ms, data, False, header, False)
             self.log.append(body, size=len(data) + _ITEM_COST, at_ms=body.time_ms)
@@ -158,7 +160,7 @@ class BodyFeed:
         if data is None:
             return
         time_ms = packet.dts_ms
-        entry = packet.keyframe and (is_video or not header.has_video)
+        entry = packet.keyframe and (is_video or self._audio_only)
         body = Body(VIDEO if is_video else AUDIO, time_ms, data, entry, header, True)
         self.log.append(body, size=len(data) + _ITEM_COST, at_ms=time_ms, keyframe=entry)
 

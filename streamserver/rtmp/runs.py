@@ -7,7 +7,7 @@ go on with the same bytes.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from streamserver.rtmp.chunk import ChunkEncoder, MediaItem, Run
 
@@ -16,13 +16,6 @@ __all__ = ["RunCutter"]
 _MASK: Final = 0xFFFFFFFF
 _ANY_STREAM: Final = 1
 """Stands in full headers only, and a run with one of these is nobody else's."""
-
-
-class _Tail(NamedTuple):
-    """The last message of a type."""
-
-    time_ms: int
-    size: int
 
 
 class RunCutter:
@@ -37,7 +30,8 @@ class RunCutter:
     def forget(self) -> None:
         """What comes next does not follow what came last."""
         self._encoder = ChunkEncoder(self._chunk_size)
-        self._tails: dict[int, _Tail] = {}
+        self._tails: dict[int, tuple[int, int]] = {}
+        """Time and length of the last message of each type."""
 
     def cut(self, items: Iterable[MediaItem]) -> Run | None:
         """The next messages; None where they need a full header.
@@ -49,11 +43,11 @@ class RunCutter:
         run: list[MediaItem] = []
         for type_id, time_ms, body in items:
             tail = tails.get(type_id)
-            if tail is None or time_ms < tail.time_ms:
+            if tail is None or time_ms < tail[0]:
                 level = False
             elif type_id not in before:
                 before[type_id] = tail
-            tails[type_id] = _Tail(time_ms, len(body))
+            tails[type_id] = (time_ms, len(body))
             run.append((type_id, time_ms & _MASK, body))
         pieces: list[bytes] = []
         self._encoder.add(pieces, _ANY_STREAM, self._csids, run)

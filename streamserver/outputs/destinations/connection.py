@@ -127,10 +127,13 @@ class FarConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Writes what the session wants written."""
-        data = self.session.bytes_to_send()
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        data = session.bytes_to_send()
         # uvloop raises where something is written to a closed transport.
-        if data and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        if data and not transport.is_closing():
+            transport.write(data)
 
     def leave(self, reason: str) -> None:
         """Says goodbye as a far side understands it, and lets go. Waits for nothing."""

@@ -47,7 +47,7 @@ class RtmpPush:
         self._clock = clock
         self._settings = settings or PushSettings()
         self._sources = sources or OwnPackets()
-        self._rounds = Rounds(self._settings.max_join_ms)
+        self._rounds = Rounds(self._settings.max_join_ms, clock)
 
     async def __call__(self, stream: Stream, target: PublishTarget, delivery: Delivery) -> None:
         """See `Push`."""

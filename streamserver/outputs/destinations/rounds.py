@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from streamserver.clock import Clock
 from streamserver.feeds.body import BodyFeed
 from streamserver.outputs.destinations.runs import SharedRuns
 
@@ -26,9 +27,14 @@ class Rounds:
     A member must not raise. Whoever comes first starts the clock, and the last one stops it.
     """
 
-    def __init__(self, every_ms: int) -> None:
+    def __init__(self, every_ms: int, clock: Clock) -> None:
         """``every_ms``: how long what came may wait to be joined. However few destinations there
         are: each write wakes the far side, whose own players buffer for much longer."""
+        self.number = 0
+        """Grows with each round."""
+        self.now_ns = clock.monotonic_ns()
+        """When the last one began."""
+        self._clock = clock
         self._every_s = max(_LEAST_MS, every_ms) / 1000
         self._members: dict[Callable[[], None], None] = {}
         self._runs: WeakKeyDictionary[BodyFeed, SharedRuns] = WeakKeyDictionary()
@@ -58,6 +64,8 @@ class Rounds:
         self._handle = asyncio.get_running_loop().call_later(self._every_s, self._begin)
 
     def _begin(self) -> None:
+        self.number += 1
+        self.now_ns = self._clock.monotonic_ns()
         self._turn(list(self._members))
 
     def _turn(self, members: list[Callable[[], None]]) -> None:

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from streamserver.feeds.body import Body, Header
 from streamserver.log import Log
-from streamserver.rtmp.chunk import Run
+from streamserver.rtmp.chunk import MediaItem, Run
 from streamserver.rtmp.client import MEDIA_CSIDS
 from streamserver.rtmp.client_settings import CLIENT_BOUNDS
 from streamserver.rtmp.runs import RunCutter
@@ -30,6 +30,8 @@ class SharedRuns:
     """Follows one log of bodies. Holds one run of it, the newest."""
 
     def __init__(self, log: Log[Body]) -> None:
+        self.round = -1
+        """The last one in which the feed was asked for more; see `Rounds.number`."""
         self._log = log
         self._cutter = RunCutter(MEDIA_CSIDS, CLIENT_BOUNDS.chunk_size)
         self._header: Header | None = None
@@ -49,11 +51,16 @@ class SharedRuns:
         items = log.since(first)
         self._header = items[-1].header
         whole = first >= log.start and log.size_between(first, end) <= _MOST_BYTES
-        # Headers are for each destination to send: not all of them need the same.
-        if not whole or any(item.header is not header or not item.is_media for item in items):
+        pieces: list[MediaItem] = []
+        latest_ms = 0
+        for kind, time_ms, data, _, before, is_media in items:
+            if before is not header or not is_media:
+                # Headers are for each destination to send: not all of them need the same.
+                whole = False
+            pieces.append((kind, time_ms, data))
+            latest_ms = max(latest_ms, time_ms)
+        if not whole or header is None:
             self._cutter.forget()
             return None
-        run = self._cutter.cut((item.kind, item.time_ms, item.data) for item in items)
-        if run is None or header is None:
-            return None
-        return Shared(first, end, run, header, max(item.time_ms for item in items))
+        run = self._cutter.cut(pieces)
+        return None if run is None else Shared(first, end, run, header, latest_ms)

@@ -106,22 +106,26 @@ class Sending:
         sender = Sender(share.feed.log, session, max_lag_ms=max_lag_ms, runs=runs)
         unwish = stream.keyframes.want(STEADY_MS)
         failed: list[Exception] = []
-
+        rounds, progress, look_every_ns = self._rounds, self._progress, self._settings.look_every_ns
         tracks = stream.tracks
 
         def write() -> None:
             nonlocal tracks
             try:
-                share.pump()
+                if runs.round != rounds.number:
+                    # Once for all who send this feed.
+                    runs.round = rounds.number
+                    share.pump()
                 self._write(sender)
                 if stream.tracks is not tracks:
                     tracks = stream.tracks
                     choose_dialect(sources.tracks(stream), session)
-                self._look_now_and_then(sender)
+                if progress.confirmed and rounds.now_ns - self._looked_ns >= look_every_ns:
+                    self._look(sender, rounds.now_ns)
             except Exception as error:  # It belongs to this destination, not to the round.
                 failed.append(error)
             if failed or sender.done:
-                self._rounds.leave(write)
+                rounds.leave(write)
                 connection.on_room = None
                 connection.stir()
 
@@ -132,13 +136,14 @@ class Sending:
         try:
             self._acked = connection.look(self._sock).acked_bytes
             self._progress.begin(self._acked, self._clock.monotonic_ns())
+            share.pump()
             write()
             if not sender.done:
-                self._rounds.join(write)
+                rounds.join(write)
                 connection.on_room = go_on
             return await self._watch(stream, share.feed, sender, failed)
         finally:
-            self._rounds.leave(write)
+            rounds.leave(write)
             connection.on_room = None
             unwish()
             share.release()
@@ -165,12 +170,6 @@ class Sending:
                         _check_whole(stream, feed)
                         return None
             await self._connection.stirred(_HURRY_S if hurried else None)
-
-    def _look_now_and_then(self, sender: Sender) -> None:
-        """In a round, once it is live. Raises as `_look`."""
-        now_ns = self._clock.monotonic_ns()
-        if self._progress.confirmed and now_ns - self._looked_ns >= self._settings.look_every_ns:
-            self._look(sender, now_ns)
 
     def _write(self, sender: Sender) -> None:
         connection = self._connection

@@ -2,10 +2,11 @@ import asyncio
 from collections.abc import Callable
 
 from streamserver.outputs.destinations.rounds import Rounds
+from tests.fakes import FakeClock
 
 
 async def test_every_member_is_called_again_and_again_until_it_leaves():
-    rounds, calls = Rounds(20), dict.fromkeys(range(70), 0)
+    rounds, calls = Rounds(20, FakeClock()), dict.fromkeys(range(70), 0)
     third = asyncio.Event()
     members: list[Callable[[], None]] = []
     for name in calls:
@@ -25,7 +26,7 @@ async def test_every_member_is_called_again_and_again_until_it_leaves():
 
 
 async def test_who_leaves_in_a_round_is_not_called_in_it_any_more():
-    rounds, called = Rounds(20), []
+    rounds, called = Rounds(20, FakeClock()), []
     done = asyncio.Event()
 
     def first():

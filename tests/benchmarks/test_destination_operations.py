@@ -1,0 +1,99 @@
+"""The price of a destination in calls: the difference between few and many is what each costs."""
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from streamserver.clock import SystemClock
+from streamserver.hub.sources import OwnPackets
+from streamserver.hub.stream import LogBounds
+from streamserver.outputs.destinations.assembly import body_holder
+from streamserver.outputs.destinations.connection import FarConnection
+from streamserver.outputs.destinations.destination import Destination, DestinationSpec
+from streamserver.outputs.destinations.rounds import Rounds
+from streamserver.outputs.destinations.sending import PushSettings, Sending
+from streamserver.rtmp.client import ClientSession
+from tests.benchmarks.counting import count
+from tests.outputs.destinations.helpers_destinations import KEY, FakePush, Studio, studio
+from tests.outputs.helpers_live import FakeTransport
+from tests.rtmp.pair import Pair, client_settings
+
+ROUND_CALLS = 26
+"""For one destination that is level with others, and one round."""
+
+FEW, MANY = 3, 13
+
+
+class HandRounds(Rounds):
+    """Go round when the test says so."""
+
+    def _later(self) -> None:
+        """No clock."""
+
+
+class ReadyConnection(FarConnection):
+    """Its far side has agreed, and takes everything."""
+
+    def __init__(self, session: ClientSession) -> None:
+        super().__init__(client_settings(), SystemClock(), 1 << 20)
+        self._session = session
+        self.taken = FakeTransport()
+        self._transport = self.taken  # type: ignore[assignment]  # what it needs of one
+
+
+def send(hub: Studio, rounds: Rounds, connection: FarConnection, sock: socket.socket) -> Sending:
+    target = client_settings().target
+    delivery = Destination(
+        DestinationSpec(id="1", stream=KEY, url=""), target, push=FakePush(),
+        clock=SystemClock(), between=lambda low, high: low, is_loop=lambda *_: False,
+    )  # fmt: skip
+    delivery.is_connecting()
+    return Sending(PushSettings(), SystemClock(), rounds, connection, sock, delivery)
+
+
+@asynccontextmanager
+async def sending(number: int):
+    """A stream and so many destinations that are level."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(studio())
+        await hub.publish()
+        hub.send()
+        stream = hub.registry.get(KEY)
+        assert stream is not None
+        rounds = HandRounds(100, SystemClock())
+        hold = body_holder(hub.feeds, hub.driver, LogBounds())
+        ends = socket.socketpair()
+        connections = [ReadyConnection(Pair().pump().client) for _ in range(number)]
+        tasks = [
+            asyncio.create_task(send(hub, rounds, one, ends[0]).run(stream, hold, OwnPackets()))
+            for one in connections
+        ]
+        while len(rounds) < number:
+            await asyncio.sleep(0)
+        try:
+            yield hub, rounds, connections
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for end in ends:
+                end.close()
+
+
+async def calls_of_a_round(number: int) -> int:
+    async with sending(number) as (hub, rounds, connections):
+        for _ in range(3):
+            hub.send()
+            rounds._begin()
+        hub.send()
+        written = [len(one.taken.writes) for one in connections]
+        calls = count(1, rounds._begin)
+        assert [len(one.taken.writes) for one in connections] == [n + 1 for n in written]
+        # Not equal bytes only: the same ones.
+        assert len({id(one.taken.writes[-1]) for one in connections}) == 1
+        return calls.without("FakeTransport.")
+
+
+async def test_a_round_of_one_more_destination_is_few_calls():
+    few, many = await calls_of_a_round(FEW), await calls_of_a_round(MANY)
+    assert (many - few) / (MANY - FEW) < ROUND_CALLS
