@@ -2,93 +2,71 @@
 """A backend beside streamserver: decides who may publish and play, and shows who watches, live.
 
     pip install aiohttp
-    python examples/backend.py [http://localhost:8080] [--port 9000]
+    python examples/backend.py
 
 and in streamserver's config.toml:
 
     [[auth.hooks]]
     url = "http://localhost:9000/access"
 
-Then `curl localhost:9000` tells the counts. From another machine than the server's, put the API's
-token into $STREAMSERVER_TOKEN.
+Then `curl localhost:9000` tells the counts. $STREAMSERVER_URL says where the server is, $PORT where
+this listens; from another machine than the server's, $STREAMSERVER_TOKEN holds the API's token.
 """
 
-import argparse
 import asyncio
 import contextlib
-import json
 import os
 
 import aiohttp
 from aiohttp import web
 
-KEYS = {"live/demo": "demo-key"}  # Yours come from a database.
+SERVER = os.environ.get("STREAMSERVER_URL", "http://localhost:8080")
+TOKEN = os.environ.get("STREAMSERVER_TOKEN")
+KEYS = {("live/demo", "demo-key")}  # Yours come from a database.
+FOLLOWING = web.AppKey("FOLLOWING", asyncio.Task)
 viewers: dict[str, int] = {}
 
 
 async def access(request: web.Request) -> web.Response:
     """Whoever publishes gives the key (?key=…); watching is open, but for private/…"""
     asked = await request.json()
-    if asked["action"] == "publish":
-        key = KEYS.get(asked["stream"])
-        allowed = key is not None and asked["query"].get("key") == key
-        if not allowed:
-            # The publisher reads the reason on its console.
-            return web.json_response({"reason": "your key is not the one"}, status=403)
-        return web.Response()
-    return web.Response(status=403 if asked["stream"].startswith("private/") else 200)
+    if asked["action"] == "publish" and (asked["stream"], asked["query"].get("key")) not in KEYS:
+        # The publisher reads the reason on its console.
+        return web.json_response({"reason": "your key is not the one"}, status=403)
+    closed = asked["action"] == "play" and asked["stream"].startswith("private/")
+    return web.Response(status=403 if closed else 200)
 
 
-async def follow(server: str) -> None:
-    """Keeps `viewers` true from the events; a reset, at first and after a crash, begins anew."""
-    token = os.environ.get("STREAMSERVER_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    # A ping comes every 15 s: whoever says nothing for longer is gone.
-    patience = aiohttp.ClientTimeout(total=None, sock_read=40)
-    last_id = "0"
-    async with aiohttp.ClientSession(headers=headers, read_bufsize=1 << 22) as session:
+async def follow() -> None:
+    """Keeps `viewers` true from the events; with id 0 they begin with a reset: all that is live."""
+    headers = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
+    async with aiohttp.ClientSession(SERVER, headers=headers) as session:
         while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-                url = f"{server}/api/v1/events?last_event_id={last_id}"
-                async with session.get(url, timeout=patience) as answer:
-                    async for line in answer.content:
-                        if line.startswith(b"data: "):
-                            event = json.loads(line[6:])
-                            take(event)
-                            last_id = event["id"]
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with session.ws_connect("/api/v1/events?last_event_id=0", heartbeat=10) as ws:
+                    async for message in ws:
+                        take(message.json())
             await asyncio.sleep(1)
 
 
 def take(event: dict) -> None:
     """One event."""
-    stream, data = event["stream"], event["data"]
     if event["type"] == "reset":
         viewers.clear()
-        for one in data["streams"]:
+        for one in event["data"]["streams"]:
             viewers[f"{one['app']}/{one['name']}"] = one["viewers"]["total"]
-    elif event["type"] == "stream.started":
-        viewers[stream] = 0
-    elif event["type"] == "stream.ended":
-        viewers.pop(stream, None)
     elif event["type"] == "viewers.count":
-        viewers[stream] = data["total"]
+        viewers[event["stream"]] = event["data"]["total"]
+    elif event["type"] == "stream.ended":
+        viewers.pop(event["stream"], None)
 
 
-async def main() -> None:
-    """Serves and follows."""
-    parser = argparse.ArgumentParser(description="A backend beside streamserver.")
-    parser.add_argument("server", nargs="?", default="http://localhost:8080")
-    parser.add_argument("--port", type=int, default=9000)
-    arguments = parser.parse_args()
-    app = web.Application()
-    app.router.add_post("/access", access)
-    app.router.add_get("/", lambda request: web.json_response(viewers))
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "localhost", arguments.port).start()
-    await follow(arguments.server)
+async def start(app: web.Application) -> None:
+    """Follows as long as it serves."""
+    app[FOLLOWING] = asyncio.create_task(follow())
 
 
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+app = web.Application()
+app.add_routes([web.post("/access", access), web.get("/", lambda _: web.json_response(viewers))])
+app.on_startup.append(start)
+web.run_app(app, host="localhost", port=int(os.environ.get("PORT", "9000")))

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import os
 import socket
 import sys
 import threading
@@ -110,8 +111,8 @@ def test_the_example_refuses_a_wrong_key_and_says_so_on_the_console(tmp_path: Pa
     (port,) = free_ports(1)
     hooks = f'auth.hooks=[{{url = "http://localhost:{port}/access"}}]'
     with RunningServer(tmp_path / "server", settings=(hooks,)) as server:
-        backend = [sys.executable, str(EXAMPLE), server.base_url, "--port", str(port)]
-        with Player(backend, tmp_path / "backend.log"):
+        env = {**os.environ, "STREAMSERVER_URL": server.base_url, "PORT": str(port)}
+        with Player([sys.executable, str(EXAMPLE)], tmp_path / "backend.log", env):
             wrong = publishers.ffmpeg(server.rtmp_url("live/demo?key=wrong"))
             wait_until(lambda: answers(port), bool, 20, "the backend")
             with publishers.publishing(wrong, tmp_path / "wrong.log") as encoder:

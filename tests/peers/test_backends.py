@@ -44,8 +44,9 @@ def test_the_backend_decides_and_shows_who_watches(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     hook = f'[[auth.hooks]]\nurl = "http://127.0.0.1:{port}/access"\n'
     with RunningServer(tmp_path / "server", config=hook) as server:
-        command = [sys.executable, str(EXAMPLES / "backend.py"), server.base_url]
-        with Player([*command, "--port", str(port)], tmp_path / "backend.log"):
+        command = [sys.executable, str(EXAMPLES / "backend.py")]
+        env = {**os.environ, "STREAMSERVER_URL": server.base_url, "PORT": str(port)}
+        with Player(command, tmp_path / "backend.log", env):
             wait_until(lambda: table(port), lambda shown: shown == {}, 20, "the backend")
             with Publisher(server, "live/demo?key=wrong", tmp_path / "wrong.log"):
                 wait_until(
