@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from streamserver.server import Server
-from tests.endpoints.rtmp_client import RtmpClient, message
+from tests.endpoints.rtmp_client import RtmpClient, message, number, string
 from tests.endpoints.rtmp_player import RtmpPlayer
 from tests.test_server import TOKEN, Site, configured
 
@@ -71,6 +71,8 @@ async def test_who_says_much_and_asks_nothing_is_closed(site: Site):
     client.writer.write(b"\x03" + bytes(1536))
     answer = await client.reader.readexactly(3073)
     client.writer.write(answer[1:1537])
+    pairs = b"\0\3app" + string("live") + b"\0\0\x09"
+    client.writer.write(message(3, 20, 0, 0, string("connect") + number(1) + b"\x03" + pairs))
     for _ in range(80):
         client.writer.write(message(4, 18, 0, 0, bytes(1000)))
     await client.until_closed()

@@ -15,6 +15,7 @@ from streamserver.control.connecting import Connecting
 from streamserver.control.publishing import Publishing
 from streamserver.endpoints.rtmp_connection import CLOSE_AFTER_S, RtmpConnection
 from streamserver.endpoints.rtmp_watch import PlayDoor
+from streamserver.endpoints.strangers import Strangers
 from streamserver.hub.limits import Limits
 from streamserver.hub.sessions import SessionTable
 from streamserver.net.proxies import TrustedProxies
@@ -113,6 +114,7 @@ class RtmpEndpoint:
         self.stats = RtmpStats()
         self.addresses: tuple[tuple[str, int], ...] = ()
         self.now_ns = clock.monotonic_ns
+        self.strangers = Strangers(clock.monotonic_ns, _next_turn)
         self._proxies = proxies
         self._connections: set[RtmpConnection] = set()
         self._by_address: Counter[str] = Counter()
@@ -214,3 +216,7 @@ class RtmpEndpoint:
         if outcome == "probe":
             self.stats.probes += 1
         self.stats.outcomes[outcome] += 1
+
+
+def _next_turn(function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(function)

@@ -109,6 +109,36 @@ class RtmpConnection(asyncio.Protocol):
             if not rest:
                 return
             data = rest
+        if self._may:
+            self.work(data)
+        else:
+            self._endpoint.strangers.receive(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Lets go of everything."""
+        self._closing = True
+        self._transport = None
+        self._endpoint.strangers.forget(self)
+        self._stop_deciding()
+        if not self.session.bytes_received and self._outcome == "closed":
+            # A load balancer's health check or a port scan: no line, no ban.
+            self._outcome = "probe"
+        self.session.connection_lost()
+        self._unpublish("the connection was lost" if exc else "the publisher disconnected")
+        self._unwatch("the connection was lost" if exc else "the player disconnected")
+        self._endpoint.forget(self, self._outcome)
+
+    # ---- what it sent; until it is let in, in its turn (`Stranger`) ---------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        """See `Stranger`."""
+        return self.session.held_bytes
+
+    def work(self, data: bytes) -> None:
+        """Takes bytes of the peer."""
+        if self._closing:
+            return
         now_ns = self._endpoint.now_ns()
         self._endpoint.stats.bytes_received += len(data)
         fault: RemoteProtocolError | None = None
@@ -127,18 +157,21 @@ class RtmpConnection(asyncio.Protocol):
             self._endpoint.limits.count("bytes_before_auth", self._peer)
             self._end("too much came before it was let in (limits.bytes_before_auth)")
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Lets go of everything."""
-        self._closing = True
-        self._transport = None
-        self._stop_deciding()
-        if not self.session.bytes_received and self._outcome == "closed":
-            # A load balancer's health check or a port scan: no line, no ban.
-            self._outcome = "probe"
-        self.session.connection_lost()
-        self._unpublish("the connection was lost" if exc else "the publisher disconnected")
-        self._unwatch("the connection was lost" if exc else "the player disconnected")
-        self._endpoint.forget(self, self._outcome)
+    def pause_reading(self) -> None:
+        """See `Stranger`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `Stranger`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def turn_away(self) -> None:
+        """See `Stranger`."""
+        self._outcome = "refused"
+        self._endpoint.limits.count("bytes_before_auth", self._peer)
+        self._end("too much came of all who were not let in yet")
 
     # ---- time -------------------------------------------------------------------------------
 
@@ -257,11 +290,19 @@ class RtmpConnection(asyncio.Protocol):
         if self._closing or not self.session.accept_publish(request, now_ns):
             publication.close("the publisher left while it was let in")
             return
-        self._publisher, self._may = RtmpPublisher(publication, self._peer), True
+        self._publisher = RtmpPublisher(publication, self._peer)
+        self._let_in()
         self._outcome = "published"
         for event in self.session.events():
             self._handle(event, now_ns)
         self._flush()
+
+    def _let_in(self) -> None:
+        self._may = True
+        unread = self._endpoint.strangers.forget(self)
+        if unread:
+            self.resume_reading()
+            self.work(unread)
 
     def _attempt(self, request: PublishRequested | PlayRequested) -> Attempt:
         return media_attempt(
@@ -306,7 +347,8 @@ class RtmpConnection(asyncio.Protocol):
         if self._closing or transport is None or not self.session.accept_play(request):
             watch.close("the player left while it was let in")
             return
-        self._watch, self._may = watch, True
+        self._watch = watch
+        self._let_in()
         self._outcome = "played"
         self._flush()
         watch.begin(transport, request.stream_id, partial(self._watched, request.stream_id))

@@ -65,8 +65,13 @@ class Channel:
     """One connection below its commands."""
 
     def __init__(
-        self, handshake: ServerHandshake | ClientHandshake, settings: SessionSettings
+        self,
+        handshake: ServerHandshake | ClientHandshake,
+        settings: SessionSettings,
+        *,
+        awaits_connect: bool = False,
     ) -> None:
+        """``awaits_connect``: nothing large and no media may come before the first command."""
         self.bytes_received = 0
         """Bytes that came, the handshake included."""
         self.bytes_sent = 0
@@ -74,20 +79,14 @@ class Channel:
         self.replies_withheld = 0
         """Pings and bandwidth messages that came too often to be answered."""
         self._handshake: ServerHandshake | ClientHandshake | None = handshake
-        self._decoder = ChunkDecoder(
-            MessageLimits(
-                media=settings.max_media_bytes,
-                command=settings.max_command_bytes,
-                data=settings.max_data_bytes,
-                partial=settings.max_partial_bytes,
-            )
-        )
+        self._decoder = _decoder(settings, awaits_connect)
         self._encoder = ChunkEncoder()
         self._handshake_out = bytearray()
         self._out: list[bytes] = []
         """Chunks; they wait for the end of the handshake."""
         self._max_headers = settings.max_headers_per_s
         self._headers_left = 0
+        self._headers_granted = _NEVER
         self._second_ends_ns = -_NEVER
         self._replies = RateLimit(settings.max_control_replies_per_s)
         self._ack_interval = _NEVER
@@ -119,10 +118,16 @@ class Channel:
         if now_ns >= self._second_ends_ns:
             self._second_ends_ns = now_ns + _SECOND
             self._headers_left = self._max_headers
-        self._headers_left -= self._decoder.feed(data, self._headers_left)
+        used = self._decoder.feed(data, min(self._headers_left, self._headers_granted))
+        self._headers_left -= used
+        self._headers_granted -= used
         if self.bytes_received - self._acked >= self._ack_interval:
             self._acked = self.bytes_received
             self.send(acknowledgement(self._acked), CSID_CONTROL)
+
+    def grant_headers(self, count: int | None) -> None:
+        """How many chunk headers may still come, whatever their rate; None: any number."""
+        self._headers_granted = _NEVER if count is None else count
 
     def messages(self) -> list[Message]:
         """What was completed since the last call. Chunk sizes and aborts are done already."""
@@ -196,3 +201,20 @@ class Channel:
             self.send(message, CSID_CONTROL)
         else:
             self.replies_withheld += 1
+
+
+def _decoder(settings: SessionSettings, awaits_connect: bool) -> ChunkDecoder:
+    limits = MessageLimits(
+        media=settings.max_media_bytes,
+        command=settings.max_command_bytes,
+        data=settings.max_data_bytes,
+        partial=settings.max_partial_bytes,
+    )
+    if not awaits_connect:
+        return ChunkDecoder(limits)
+    # 7.2.1.1: connect is the first message of a client, save for those about chunks and windows.
+    # Refused at its header, media that comes before costs neither memory nor time.
+    before_connect = MessageLimits(
+        media=0, data=0, command=settings.max_command_bytes, partial=2 * settings.max_command_bytes
+    )
+    return ChunkDecoder(limits, at_first=before_connect)

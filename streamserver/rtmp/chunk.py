@@ -73,6 +73,7 @@ _PACK_U32: Final = Struct(">I").pack
 _PACK_TWO_U32: Final = Struct(">II").pack
 _SHORTEST_RUN: Final = 8
 _LONGEST_RUN: Final = 1 << 20
+_COMMANDS: Final = (AMF0_COMMAND, AMF3_COMMAND)
 
 
 class MessageLimits:
@@ -91,7 +92,7 @@ class MessageLimits:
     ) -> None:
         """``media``: audio, video, aggregates; ``command``: AMF commands; ``control``: types 1 to
         6; ``data``: metadata and everything else; ``partial``: what the unfinished messages of
-        one connection may hold together."""
+        one connection may hold together. 0: none of that kind."""
         self.partial = partial
         self.smallest = min(media, command, data, control)
         self._other = data
@@ -108,6 +109,8 @@ class MessageLimits:
     def check(self, type_id: int, length: int) -> None:
         """Raises `RemoteProtocolError` when a message of a type must not have this length."""
         limit = self._by_type.get(type_id, self._other)
+        if not limit:
+            raise RemoteProtocolError(f"a message of type {type_id} comes before connect")
         if length > limit:
             raise RemoteProtocolError(
                 f"a message of type {type_id} announces {length} bytes, more than {limit}"
@@ -141,8 +144,12 @@ class ChunkDecoder:
     Holds what the peer has sent of unfinished messages, never what it merely announced.
     """
 
-    def __init__(self, limits: MessageLimits | None = None) -> None:
-        self._limits = limits or MessageLimits()
+    def __init__(
+        self, limits: MessageLimits | None = None, *, at_first: MessageLimits | None = None
+    ) -> None:
+        """``at_first``: the limits until the first command was complete."""
+        self._later = limits or MessageLimits()
+        self._limits = at_first or self._later
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._head = b""
@@ -192,6 +199,7 @@ class ChunkDecoder:
             position_after = self._read_header(data, position, size)
             if position_after == _INCOMPLETE:
                 self._head = data[position:]
+                headers -= 1  # it is counted when it is whole
                 break
             position = position_after
         return headers
@@ -397,6 +405,8 @@ class ChunkDecoder:
         message = Message(stream.type_id, stream.timestamp, stream.stream_id, body)
         if stream.type_id <= ABORT:
             self._obey(message)
+        elif self._limits is not self._later and stream.type_id in _COMMANDS:
+            self._limits = self._later
         self._messages.append(message)
 
     def _obey(self, message: Message) -> None:

@@ -121,3 +121,13 @@ def on_status(
 def data_message(stream_id: int, timestamp: int, name: str, *values: AmfValue) -> Message:
     """Data such as ``onMetaData``, in AMF0."""
     return Message(AMF0_DATA, timestamp, stream_id, amf0.encode(name, *values))
+
+
+def play_start(start: int) -> int:
+    """The second argument of play, in seconds.
+
+    ffmpeg and librtmp send -2000 and -1000, some as 32 bits without sign.
+    """
+    if 2**31 <= start < 2**32:
+        start -= 2**32
+    return start // 1000 if start <= -1000 else start

@@ -18,7 +18,7 @@ from typing import Final
 
 from streamserver.errors import InvalidNameError, LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.channel import CSID_COMMAND, Channel, RateLimit
-from streamserver.rtmp.command import Command, parse_command, parse_data, result
+from streamserver.rtmp.command import Command, parse_command, parse_data, play_start, result
 from streamserver.rtmp.connect import read_connect
 from streamserver.rtmp.events import (
     Closed,
@@ -105,7 +105,10 @@ class ServerSession:
         self.messages_ignored = 0
         """Messages of unknown types, or for streams that are not in use."""
         self._settings = settings or SessionSettings()
-        self._channel = Channel(ServerHandshake(nonce=nonce), self._settings)
+        handshake = ServerHandshake(nonce=nonce)
+        self._channel = Channel(handshake, self._settings, awaits_connect=True)
+        self._channel.grant_headers(self._settings.max_headers_before_request)
+        self._has_asked = False
         self._state = ConnectionState.HANDSHAKE
         self._streams = MessageStreams(self._settings.max_message_streams)
         self._events: list[Event] = []
@@ -134,6 +137,13 @@ class ServerSession:
     def bytes_sent(self) -> int:
         """Bytes handed out by `bytes_to_send`."""
         return self._channel.bytes_sent
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it keeps: unfinished messages, and what came before a decision."""
+        active = self._streams.active
+        held = 0 if active is None else active.held_bytes
+        return self._channel.held_bytes + self._held_bytes + held
 
     @property
     def replies_withheld(self) -> int:
@@ -206,7 +216,7 @@ class ServerSession:
         if not self._deciding():
             return
         self._answer_connect()
-        held, self._held = self._held, []
+        held, self._held, self._held_bytes = self._held, [], 0
         try:
             self._handle(held, now_ns)
         except RemoteProtocolError as fault:
@@ -230,6 +240,7 @@ class ServerSession:
         if stream is None:
             return False
         self._streams.accept(stream)
+        self._channel.grant_headers(None)
         self._last_media_ns = now_ns
         self._channel.acknowledge_always()
         self._send(publish_started(stream.id))
@@ -251,6 +262,7 @@ class ServerSession:
         if stream is None:
             return False
         self._streams.accept(stream)
+        self._channel.grant_headers(None)
         self._send(play_started(stream.id, reset=request.reset))
         return True
 
@@ -406,8 +418,7 @@ class ServerSession:
             raw_app=raw_app,
             raw_key=call.text(1),
         )
-        self._streams.ask(stream, request)
-        self._events.append(request)
+        self._ask(stream, request)
 
     def _on_play(self, call: Command, now_ns: int) -> None:
         found = self._find_target(call, "play", Step.PLAY)
@@ -422,12 +433,19 @@ class ServerSession:
             app=target.app,
             name=target.name,
             params=target.params,
-            start=_play_start(call.integer(2, -2)),
+            start=play_start(call.integer(2, -2)),
             duration=call.integer(3, -1),
             reset=call.flag(4, True),
             raw_app=raw_app,
             raw_key=call.text(1),
         )
+        self._ask(stream, request)
+
+    def _ask(self, stream: MessageStream, request: Request) -> None:
+        """Asks the host; an encoder may go on with its media meanwhile."""
+        if not self._has_asked:
+            self._has_asked = True
+            self._channel.grant_headers(self._settings.max_headers_before_leave)
         self._streams.ask(stream, request)
         self._events.append(request)
 
@@ -560,13 +578,6 @@ class ServerSession:
         self._step(Step.END)
         self._held = []
         self._events.append(Closed(reason))
-
-
-def _play_start(start: int) -> int:
-    """Seconds. ffmpeg and librtmp send -2000 and -1000, some as 32 bits without sign."""
-    if 2**31 <= start < 2**32:
-        start -= 2**32
-    return start // 1000 if start <= -1000 else start
 
 
 _HANDLERS: Final[dict[str, Callable[[ServerSession, Command, int], None]]] = {

@@ -80,6 +80,12 @@ class SessionSettings:
     """Chunk headers a second: the bound on the work that tiny chunks make. 50 Mbit/s in chunks
     of 128 bytes that interleave are half of it."""
 
+    max_headers_before_request: int = 2_000
+    """Chunk headers in all until publish or play is asked for: a connect of 64 KB has 512."""
+
+    max_headers_before_leave: int = 20_000
+    """The same from there until that is granted: an encoder may send media while it waits."""
+
     max_commands_per_s: int = 200
     """Commands a second; an encoder sends ten in all."""
 

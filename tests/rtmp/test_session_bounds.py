@@ -39,6 +39,7 @@ from tests.rtmp.helpers_wire import (
 
 SECOND = 1_000_000_000
 MS = 1_000_000
+AFTER_CONNECT = Peer(handshake=False).connect().take()
 
 
 def fault_of(peer: Peer | bytes) -> str:
@@ -190,9 +191,9 @@ def test_a_second_connect_ends_the_connection():
     assert fault_of(Peer().connect().connect()) == "connect came after connect"
 
 
-def test_media_before_connect_is_ignored():
+def test_media_before_publish_is_ignored():
     session = new_session()
-    events = run(session, [Peer().media().data("onMetaData").connect().take()])
+    events = run(session, [Peer().connect().media().data("onMetaData").take()])
     assert [type(event) for event in events] == [ConnectReceived]
     assert session.messages_ignored == 2
 
@@ -340,9 +341,10 @@ def test_pings_are_bounded_in_a_session():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (header(0, 4, 0, 0xFFFFFF, m.VIDEO, 1), "announces 16777215 bytes"),
+        (header(0, 4, 0, 0xFFFFFF, m.VIDEO, 1), "type 9 comes before connect"),
+        (AFTER_CONNECT + header(0, 4, 0, 0xFFFFFF, m.VIDEO, 1), "announces 16777215 bytes"),
         (header(0, 3, 0, 65537, m.AMF0_COMMAND), "announces 65537 bytes"),
-        (header(0, 5, 0, (1 << 20) + 1, m.AMF0_DATA, 1), "announces 1048577 bytes"),
+        (AFTER_CONNECT + header(0, 5, 0, (1 << 20) + 1, m.AMF0_DATA, 1), "announces 1048577 bytes"),
         (b"\xc4", "begins with a type 3 header"),
         (header(2, 320), "chunk stream 320 begins with a type 2"),
         (header(3, 65599), "chunk stream 65599 begins with a type 3"),
@@ -442,3 +444,32 @@ def test_random_connections_raise_only_a_remote_protocol_error(data):
             session.receive(first + data, 0)
         except RemoteProtocolError:
             assert isinstance(session.events()[-1], Closed)
+
+
+# ---- before it is let in ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [m.AUDIO, m.VIDEO, m.AMF0_DATA, m.AGGREGATE, 99])
+def test_media_and_data_before_connect_are_refused_at_their_header(kind: int):
+    session = new_session()
+    begin = CLIENT_HANDSHAKE + header(0, 6, length=8_000_000, type_id=kind, stream_id=1)
+    with pytest.raises(RemoteProtocolError, match=f"type {kind} comes before connect"):
+        session.receive(begin, 0)
+    assert session.held_bytes == 0
+
+
+def test_empty_messages_end_a_connection_that_has_asked_for_nothing():
+    session = new_session()
+    session.receive(CLIENT_HANDSHAKE + header(0, 6, type_id=m.VIDEO), 0)
+    with pytest.raises(RemoteProtocolError, match="too many chunks"):
+        session.receive(b"\xc6" * 2_000, 0)
+    assert session.state is ConnectionState.CLOSED
+
+
+def test_a_publisher_that_was_let_in_may_send_any_number_of_chunks():
+    session = new_session()
+    run(session, [publisher().take()])
+    for second in range(10):
+        session.receive(header(0, 6, type_id=m.VIDEO, stream_id=1), second * SECOND)
+        session.receive(b"\xc6" * 5_000, second * SECOND)
+    assert session.state is ConnectionState.CONNECTED
