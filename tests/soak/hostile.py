@@ -73,12 +73,14 @@ async def _run(directory: Path, asked: argparse.Namespace) -> int:
         tasks += [loop.create_task(ways[at % 2](site, "steady")) for at in range(asked.viewers)]
         await asyncio.sleep(10)
         samples.append(await asyncio.to_thread(sample, server))
-        quiet, seen.longest_s, seen.own_lag_s = dict(seen.longest_s), {}, 0
+        quiet = dict(seen.longest_s)
         ports = {
             "rtmp": server.rtmp_port, "rtmps": server.rtmps_port, "http": server.http_port,
             "https": server.https_port, "webrtc": server.webrtc_port,
         }  # fmt: skip
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            await loop.run_in_executor(pool, _many_files)  # the process is there now
+            seen.longest_s, seen.own_lag_s = {}, 0
             work = loop.run_in_executor(
                 pool, _attack_all, ports, which, asked.connections, asked.seconds
             )

@@ -11,6 +11,7 @@ from streamserver.clock import Clock
 from streamserver.endpoints.http.answers import PeerLog
 from streamserver.endpoints.http.front import Front
 from streamserver.endpoints.http.requests import MAX_HEAD_BYTES, FastHandler
+from streamserver.endpoints.http.turns import Turns
 
 __all__ = ["Connections", "FrontSettings", "FrontStats"]
 
@@ -44,6 +45,9 @@ class FrontSettings:
 
     max_unsent_bytes: int = 4 * 1024 * 1024
     """What a slow reader may leave unread before ``stall_timeout_ms`` counts."""
+
+    requests_per_turn: int = 8
+    """Requests that go to aiohttp in one turn of the loop; the next ones wait for the next."""
 
     max_connections: int = 20_000
     """Open connections of the listener."""
@@ -110,6 +114,8 @@ class Connections:
         """The time of the last sweep: exact enough for deadlines, and free on the hot path."""
         self.idle_deadline = 0
         """``now_ms`` plus the idle timeout."""
+        self.turns = Turns(self.settings.requests_per_turn, _next_turn)
+        """When requests for aiohttp begin."""
         self._clock = clock
         self._exempt = exempt
         self._is_banned = is_banned
@@ -211,3 +217,7 @@ class Connections:
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._tick)
         self.sweep()
+
+
+def _next_turn(function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(function)

@@ -29,10 +29,11 @@ logger = logging.getLogger(__name__)
 
 _AWAIT: Final = 0  # a request may begin
 _PARKED: Final = 1  # a blocking reload waits for its answer
-_LENT: Final = 2  # an exchange has the request
-_SWITCHED: Final = 3  # an exchange has the connection: 101
-_CLOSING: Final = 4  # the last answer goes out
-_LOST: Final = 5
+_QUEUED: Final = 2  # a request waits for an exchange
+_LENT: Final = 3  # an exchange has the request
+_SWITCHED: Final = 4  # an exchange has the connection: 101
+_CLOSING: Final = 5  # the last answer goes out
+_LOST: Final = 6
 
 _NEVER: Final = 1 << 62
 _MAX_KNOWN_HEADERS: Final = 2048
@@ -313,6 +314,13 @@ class Front(asyncio.Protocol):
 
     def _begin_exchange(self, head: bytes, request: RequestHead) -> None:
         self._server.stats.foreign += 1
+        self._mode = _QUEUED
+        self._deadline = _NEVER  # it is us who make it wait
+        self._server.turns.take(partial(self._lend_request, head, request))
+
+    def _lend_request(self, head: bytes, request: RequestHead) -> None:
+        if self._mode != _QUEUED:
+            return
         self._mode = _LENT
         exchange = Exchange(self, self._transport, self._server.new_inner(), request)
         self._exchange = exchange
@@ -325,6 +333,7 @@ class Front(asyncio.Protocol):
             if rest and self._mode < _CLOSING:
                 self._pending = pending
                 pending.feed(rest)
+        self._update_reading()
 
     def _lend(self, exchange: Exchange, data: bytes) -> bytes:
         try:
