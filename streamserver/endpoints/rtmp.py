@@ -20,6 +20,7 @@ from streamserver.hub.limits import Limits
 from streamserver.hub.sessions import SessionTable
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.sockets import BACKLOG, bind
+from streamserver.net.tls_listener import TlsListener, TlsSettings
 from streamserver.rtmp.settings import SessionSettings
 
 __all__ = ["RtmpEndpoint", "RtmpSettings", "RtmpStats"]
@@ -118,7 +119,7 @@ class RtmpEndpoint:
         self._proxies = proxies
         self._connections: set[RtmpConnection] = set()
         self._by_address: Counter[str] = Counter()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -143,15 +144,16 @@ class RtmpEndpoint:
             sockets = bind(settings.name, settings.host, settings.port)
         self.addresses = tuple(sock.getsockname()[:2] for sock in sockets)
         for sock in sockets:
-            server = await loop.create_server(
-                lambda: RtmpConnection(self),
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=settings.tls,
-                ssl_handshake_timeout=settings.tls_handshake_s if settings.tls else None,
-                ssl_shutdown_timeout=settings.tls_shutdown_s if settings.tls else None,
+            if settings.tls is None:
+                server = await loop.create_server(self._connect, sock=sock, backlog=BACKLOG)
+                self._servers.append(server)
+                continue
+            times = TlsSettings(
+                handshake_s=settings.tls_handshake_s, shutdown_s=settings.tls_shutdown_s
             )
-            self._servers.append(server)
+            self._servers.append(
+                TlsListener(sock, self._connect, settings.tls, times, may_come=self._may_come)
+            )
 
     def tick(self, now_ns: int) -> None:
         """Applies the deadlines of all connections."""
@@ -194,6 +196,17 @@ class RtmpEndpoint:
         if many and not self._proxies.trusts(address):
             return "too many connections from this address (limits.connections_per_address)"
         return None
+
+    def _connect(self) -> RtmpConnection:
+        return RtmpConnection(self)
+
+    def _may_come(self, ip: str, *, here: int, total: int) -> bool:
+        """Whether another handshake of TLS may begin: it counts as the connection it will be."""
+        settings = self.settings
+        if len(self._connections) + total >= settings.max_connections or self.is_banned(ip):
+            return False
+        here += self._by_address[ip]
+        return here < settings.max_connections_per_address or self._proxies.trusts(ip)
 
     def is_banned(self, ip: str) -> bool:
         """Whether an address failed too often lately."""

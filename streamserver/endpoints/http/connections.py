@@ -11,7 +11,7 @@ from streamserver.clock import Clock
 from streamserver.endpoints.http.answers import PeerLog
 from streamserver.endpoints.http.front import Front
 from streamserver.endpoints.http.requests import MAX_HEAD_BYTES, FastHandler
-from streamserver.endpoints.http.turns import Turns
+from streamserver.net.turns import Turns
 
 __all__ = ["Connections", "FrontSettings", "FrontStats"]
 
@@ -162,6 +162,18 @@ class Connections:
         ):
             return "Too many connections are open from this address."
         return None
+
+    def may_come(self, ip: str, *, here: int, total: int) -> bool:
+        """Whether another handshake of TLS may begin: it counts as the connection it will be."""
+        settings = self.settings
+        here += self._by_address.get(ip, 0)
+        if len(self._fronts) + total >= settings.max_connections + _REFUSED_AT_ONCE:
+            return False
+        if self._is_banned is not None and self._is_banned(ip):
+            return False
+        # One more is let in, to be told that it is one too many.
+        few = here <= settings.max_connections_per_address
+        return few or (self._exempt is not None and self._exempt(ip))
 
     def is_banned(self, front: Front) -> bool:
         """Whether the peer failed too often lately; behind a proxy the application asks."""

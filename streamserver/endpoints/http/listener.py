@@ -14,11 +14,10 @@ from streamserver.endpoints.http.app import AppSettings, InnerHandler, Mount, bu
 from streamserver.endpoints.http.connections import Connections, FrontSettings, FrontStats
 from streamserver.errors import ConfigError, UnavailableError
 from streamserver.net.sockets import BACKLOG, bind
+from streamserver.net.tls_listener import TlsListener
 
 __all__ = ["HttpEndpoint", "Listener", "Mount"]
 
-_TLS_HANDSHAKE_S = 10.0
-_TLS_SHUTDOWN_S = 2.0
 _HANDLER_GRACE_S = 1.0
 _LINE_LIMIT = 16 * 1024
 
@@ -91,7 +90,7 @@ class HttpEndpoint:
             exempt=exempt,
             is_banned=is_banned,
         )
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -159,18 +158,12 @@ class HttpEndpoint:
             await asyncio.wait_for(self._connections.wait_empty(), 1.0)
         self._servers.clear()
 
-    async def _serve(self, sock: socket.socket) -> asyncio.Server:
+    async def _serve(self, sock: socket.socket) -> asyncio.Server | TlsListener:
+        context, connections = self.listener.tls, self._connections
+        if context is not None:
+            return TlsListener(sock, connections, context, may_come=connections.may_come)
         loop = asyncio.get_running_loop()
-        if self.listener.tls is None:
-            return await loop.create_server(self._connections, sock=sock, backlog=BACKLOG)
-        return await loop.create_server(
-            self._connections,
-            sock=sock,
-            backlog=BACKLOG,
-            ssl=self.listener.tls,
-            ssl_handshake_timeout=_TLS_HANDSHAKE_S,
-            ssl_shutdown_timeout=_TLS_SHUTDOWN_S,
-        )
+        return await loop.create_server(connections, sock=sock, backlog=BACKLOG)
 
     def _new_inner(self) -> web.RequestHandler:
         manager, loop = self._runner.server, self._loop

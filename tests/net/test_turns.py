@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from streamserver.endpoints.http.turns import Turns
+from streamserver.net.turns import Turns
 
 
 def test_so_many_begin_at_once_and_the_others_in_their_order_later():

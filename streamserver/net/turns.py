@@ -1,7 +1,7 @@
-"""How many requests for aiohttp begin in one turn of the loop: each costs it a fraction of a ms.
+"""Work that begins a few pieces in each turn of the loop: requests for aiohttp, handshakes of TLS.
 
-Whoever asks for thousands at once, over as many connections, waits for his own; prebuilt objects,
-streams and everybody else's turn come in between.
+Whoever asks for thousands at once, over as many connections, waits for his own; streams, prebuilt
+objects and everybody else's turn come in between.
 """
 
 from collections import deque
