@@ -267,6 +267,7 @@ class Server:
         audio = MediaExecutor(workers=_AUDIO_WORKERS, waiting=_MEDIA_WAITING, name="audio")
         self._closing.push_async_callback(audio.close, _EXECUTOR_CLOSE_S)
         hub = self._hub = Hub(self._ground, audio)
+        self._closing.push_async_callback(hub.close_children)
         self._closing.callback(hub.close)
         return hub, executor
 

@@ -23,11 +23,12 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.sessions import Protocol as SessionProtocol
 from streamserver.hub.slicer import HOLD_BUCKETS_US, Slicer
-from streamserver.hub.stream import RenditionStats, StreamState
+from streamserver.hub.stream import RenditionStats, StreamState, VideoRenditionStats
 from streamserver.metrics import Buckets, Metric, MetricsRegistry, MetricType, Reading
 from streamserver.outputs.destinations.manager import Destinations, DestinationTotals
 from streamserver.outputs.destinations.states import DestinationState
 from streamserver.outputs.renditions import Renditions
+from streamserver.outputs.transcoding import VideoRenditions
 from streamserver.webhooks.manager import Webhooks
 
 __all__ = ["METRICS", "FrontCounters", "HasFailures", "MetricsSources", "ServerMetrics"]
@@ -126,6 +127,24 @@ METRICS: Final = (
         "streamserver_audio_rendition_cpu_seconds_total",
         _COUNTER,
         "Processor time of the conversion.",
+    ),
+    Metric("streamserver_video_renditions", _GAUGE, "Streams' video being converted for WebRTC."),
+    Metric(
+        "streamserver_video_rendition_frames_total",
+        _COUNTER,
+        "Frames converted (in, out), or left out: skipped (decoded only, too late to be shown), "
+        "dropped (too much to do), late, missed, damaged.",
+        ("outcome",),
+    ),
+    Metric(
+        "streamserver_video_rendition_restarts_total",
+        _COUNTER,
+        "Processes of the conversion that ended or hung and were followed by another.",
+    ),
+    Metric(
+        "streamserver_video_rendition_cpu_seconds_total",
+        _COUNTER,
+        "Processor time of the conversion, in processes of its own.",
     ),
     Metric("streamserver_webrtc_peers", _GAUGE, "Connections over WebRTC.", ("action",)),
     Metric("streamserver_webrtc_packets_total", _COUNTER, "RTP packets of media.", ("action",)),
@@ -318,6 +337,9 @@ class MetricsSources:
     renditions: Renditions | None = None
     """Audio in other codecs."""
 
+    video_renditions: VideoRenditions | None = None
+    """Pictures for browsers."""
+
     events: EventLog | None = None
     """What happened."""
 
@@ -345,6 +367,7 @@ class ServerMetrics:
         self._process = ProcessStats()
         readers = _server(sources) | _media(sources) | _loop(sources) | _doors(sources)
         readers |= _renditions(sources.renditions)
+        readers |= _video_renditions(sources.video_renditions)
         readers |= _destinations(sources.destinations) | _process(self._process)
         readers |= _access(sources.access)
         readers |= event_readers(
@@ -439,6 +462,30 @@ def _renditions(renditions: Renditions | None) -> _Readers:
         "streamserver_audio_renditions": lambda: 0 if renditions is None else len(renditions),
         "streamserver_audio_rendition_packets_total": packets,
         "streamserver_audio_rendition_cpu_seconds_total": lambda: totals().busy_ns / 1e9,
+    }
+
+
+def _video_renditions(renditions: VideoRenditions | None) -> _Readers:
+    def totals() -> VideoRenditionStats:
+        return VideoRenditionStats() if renditions is None else renditions.totals()
+
+    def frames() -> Mapping[str, int]:
+        sums = totals()
+        return {
+            "in": sums.packets_in,
+            "out": sums.pictures_out,
+            "skipped": sums.skipped,
+            "dropped": sums.dropped,
+            "late": sums.late,
+            "missed": sums.missed,
+            "damaged": sums.damaged,
+        }
+
+    return {
+        "streamserver_video_renditions": lambda: 0 if renditions is None else len(renditions),
+        "streamserver_video_rendition_frames_total": frames,
+        "streamserver_video_rendition_restarts_total": lambda: totals().restarts,
+        "streamserver_video_rendition_cpu_seconds_total": lambda: totals().busy_us / 1e6,
     }
 
 

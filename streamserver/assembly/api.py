@@ -158,6 +158,7 @@ def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors)
             access=parts.access,
             destinations=parts.destinations,
             renditions=hub.renditions,
+            video_renditions=hub.video_renditions,
             events=parts.events.log,
             announcer=parts.events.announcer,
             event_streams=management.event_streams,

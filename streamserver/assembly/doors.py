@@ -198,6 +198,7 @@ class Doors:
                 clock=ground.clock,
                 resolver=ground.resolver,
                 sources=hub.renditions.sources(Codec.OPUS),
+                converts=hub.video_renditions,
             ),
         )
         await endpoint.start()

@@ -1,10 +1,12 @@
 """The middle of a server: streams, sessions, and the loop that they run on."""
 
 import asyncio
+import os
 from functools import partial
+from typing import Final
 
 from streamserver.assembly.ground import Ground
-from streamserver.config import OpusForm
+from streamserver.config import OpusForm, Transcode
 from streamserver.control.facts import LoopLag
 from streamserver.control.session_ends import SessionEnds
 from streamserver.control.totals import Totals
@@ -18,9 +20,13 @@ from streamserver.hub.sources import OwnPackets, Sources
 from streamserver.malloc import MemoryReturn, malloc_trim
 from streamserver.media.track import Codec
 from streamserver.outputs.renditions import Renditions
+from streamserver.outputs.transcoding import VideoRenditions
 from streamserver.settings import limit_settings, registry_settings
 
 __all__ = ["Hub"]
+
+_CONVERTED_PER_CPU: Final = 2
+"""Streams whose video is converted for browsers at once: 720p takes half a processor or less."""
 
 
 class Hub:
@@ -41,6 +47,8 @@ class Hub:
             submit=audio.submit,
         )
         self.registry.add_listener(self.renditions)
+        self.video_renditions = self._open_video_renditions(ground)
+        """What browsers could not play otherwise; None where that is not wanted."""
         self.sources: Sources = OwnPackets()
         """What HLS, RTMP, FLV and destinations read."""
         if config.server.opus is OpusForm.AAC:
@@ -61,6 +69,27 @@ class Hub:
             self.lag,
         ):
             self.driver.add_ticker(part.tick)
+
+    def _open_video_renditions(self, ground: Ground) -> VideoRenditions | None:
+        config = ground.config
+        if config.webrtc.transcode is not Transcode.AUTO:
+            return None
+        video = VideoRenditions(
+            sources=self.renditions.sources(Codec.OPUS),
+            clock=ground.clock,
+            schedule=self.driver.schedule,
+            bounds=registry_settings(config).bounds,
+            on_error=self.driver.report,
+            most=_CONVERTED_PER_CPU * (os.cpu_count() or 1),
+        )
+        self.registry.add_listener(video)
+        self.driver.add_ticker(video.tick)
+        return video
+
+    async def close_children(self) -> None:
+        """Waits until the processes that convert pictures are gone."""
+        if self.video_renditions is not None:
+            await self.video_renditions.close()
 
     def close(self) -> None:
         """Stops the turns; nothing is read any more."""

@@ -31,6 +31,7 @@ from streamserver.config.model import (
     StorageConfig,
     StreamConfig,
     Takeover,
+    Transcode,
     WebhookConfig,
     WebrtcConfig,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "StorageConfig",
     "StreamConfig",
     "Takeover",
+    "Transcode",
     "WebhookConfig",
     "WebrtcConfig",
     "load",

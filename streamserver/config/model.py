@@ -32,6 +32,7 @@ __all__ = [
     "StorageConfig",
     "StreamConfig",
     "Takeover",
+    "Transcode",
     "WebhookConfig",
     "WebrtcConfig",
 ]
@@ -211,6 +212,16 @@ class IceServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``static-auth-secret``); every client gets credentials of its own that run out."""
 
 
+class Transcode(StrEnum):
+    """What becomes of video that browsers cannot play over WebRTC."""
+
+    AUTO = "auto"
+    """It is converted, in a process of its own, while somebody watches."""
+
+    NEVER = "never"
+    """Players are told what the publisher would have to change."""
+
+
 class WebrtcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[webrtc]``: browsers that publish and play."""
 
@@ -235,6 +246,10 @@ class WebrtcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     max_peers: Count = 2000
     """Publishers and viewers over WebRTC at once."""
+
+    transcode: Transcode = Transcode.NEVER
+    """Whether video that browsers cannot play over WebRTC (B-frames, 4:2:2, 10 bits, a codec that
+    a browser does not know) is converted while somebody watches."""
 
 
 class HlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

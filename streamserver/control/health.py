@@ -31,6 +31,9 @@ _FRAMES_FALLEN_TO_A: Final = 2
 _DECLARED_WITHIN_A: Final = 4
 """More than a quarter beside what the encoder declares is another frame rate."""
 
+_MANY_LEFT_OUT: Final = 20
+"""Of so many pictures one may be left out unnoticed: a conversion begins with late ones."""
+
 _SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 _SET_KEYFRAME_INTERVAL: Final = (
@@ -118,9 +121,32 @@ def _keyframes(stream: Stream, now_ns: int) -> Iterator[Health]:
 
 
 def _webrtc(stream: Stream, now_ns: int) -> Iterator[Health]:
-    reason = why_unplayable(stream.tracks, stream.packets)
-    if reason is not None:
+    reason, conversion = why_unplayable(stream.tracks, stream.packets), stream.conversion
+    if reason is not None and conversion is None:
         yield Health(code="webrtc_unplayable", severity=Severity.INFO, message=reason)
+    elif reason is not None:
+        yield Health(
+            code="webrtc_transcoded",
+            severity=Severity.INFO,
+            message="The server converts the video while somebody watches over WebRTC, which "
+            f"costs processor time and delay. {reason}",
+        )
+    if conversion is None or not conversion.running:
+        return
+    if conversion.fault:
+        yield Health(
+            code="video_not_converted",
+            severity=Severity.ERROR,
+            message=f"Viewers over WebRTC see nothing: {conversion.fault}.",
+        )
+    if conversion.skipped + conversion.dropped > conversion.packets_in // _MANY_LEFT_OUT:
+        yield Health(
+            code="video_conversion_behind",
+            severity=Severity.WARNING,
+            message="The server has too much to do to convert all pictures for WebRTC in time: "
+            f"{conversion.skipped + conversion.dropped} were left out so far. Fewer pixels or "
+            "pictures a second would help.",
+        )
 
 
 def _notes(stream: Stream, now_ns: int) -> Iterator[Health]:

@@ -1,7 +1,7 @@
 """Playing over WebRTC as a plain call: an offer comes, an answer goes (draft-ietf-wish-whep)."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -18,12 +18,13 @@ from streamserver.control.webrtc import (
 from streamserver.hub.sessions import Link
 from streamserver.hub.stream import Stream
 from streamserver.media.track import Codec, Track
+from streamserver.outputs.webrtc.playable import Form
 from streamserver.rtp.parameters import MediaLine
 from streamserver.webrtc.negotiation import agree_to_play, check_offer_to_play, offered_codecs
 from streamserver.webrtc.peer import PeerHandler
 from streamserver.webrtc.sdp import Description, read_description
 
-__all__ = ["RtcOutput", "RtcViewer", "RtcViewerStats", "WhepWatching", "own_tracks"]
+__all__ = ["RtcOutput", "RtcViewer", "RtcViewerStats", "WhepWatching"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +68,14 @@ class RtcViewer(PeerHandler, Protocol):
 class RtcOutput(Protocol):
     """What sends: ``outputs.webrtc.WebRtcOutput``."""
 
-    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> None:
-        """Raises a `RefusedError` with a sentence for the publisher when a stream cannot be played
-        with the codecs that the player offered."""
+    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> Form:
+        """In what form a stream is played with the codecs that the player offered. Raises a
+        `RefusedError` with a sentence for the publisher when it cannot be."""
 
-    def watch(self, watch: Watch, peer: RtcPeer, lines: Sequence[MediaLine]) -> RtcViewer:
+    def watch(
+        self, watch: Watch, peer: RtcPeer, lines: Sequence[MediaLine], form: Form
+    ) -> RtcViewer:
         """Takes a viewer that was let in, and closes ``watch`` when it is gone."""
-
-
-def own_tracks(stream: Stream) -> Sequence[Track]:
-    """The tracks of a stream as they are."""
-    return stream.tracks
 
 
 class WhepWatching:
@@ -90,18 +88,15 @@ class WhepWatching:
         opens: OpensPeers,
         output: RtcOutput,
         *,
-        tracks: Callable[[Stream], Sequence[Track]] = own_tracks,
         wait_s: float = 0,
     ) -> None:
-        """``tracks`` tells in which codecs a stream can be sent; ``wait_s`` is how long a player
-        waits for a stream that is not live."""
+        """``wait_s`` is how long a player waits for a stream that is not live."""
         self.totals = LinkTotals()
         """Sums over those that have gone."""
         self._watching = watching
         self._resources = resources
         self._opens = opens
         self._output = output
-        self._tracks = tracks
         self._wait_s = wait_s
         self._viewers: dict[RtcResource, RtcViewer] = {}
 
@@ -144,14 +139,14 @@ class WhepWatching:
 
     def _open(self, resource: RtcResource, watch: Watch, description: Description) -> None:
         stream = watch.stream
-        self._output.playable(stream, offered_codecs(description))
-        tracks = self._tracks(stream)
+        form = self._output.playable(stream, offered_codecs(description))
+        tracks = form.tracks
         agreement = agree_to_play(
             description, [track.codec for track in tracks], profile=_profile(tracks)
         )
 
         def make(peer: RtcPeer) -> PeerHandler:
-            viewer = self._output.watch(watch, peer, agreement.media)
+            viewer = self._output.watch(watch, peer, agreement.media, form)
             watch.session.link = lambda: _link(resource, viewer)
             self._viewers[resource] = viewer
             return viewer

@@ -25,7 +25,7 @@ from streamserver.hub.sources import Sources
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.ingest.webrtc import WebRtcIngest
 from streamserver.net.resolver import Resolver
-from streamserver.outputs.webrtc.output import ARENA_BYTES, WebRtcOutput
+from streamserver.outputs.webrtc.output import ARENA_BYTES, Converts, WebRtcOutput
 from streamserver.rtp.parameters import MediaLine
 from streamserver.webrtc.mux import Mux, MuxSettings
 from streamserver.webrtc.self_test import self_test
@@ -91,6 +91,9 @@ class RtcHub:
     sources: Sources
     """Streams with sound that WebRTC carries."""
 
+    converts: Converts | None = None
+    """Makes pictures that every browser plays; None where that is not wanted."""
+
 
 class RtcEndpoint:
     """Lets publishers and viewers in over WebRTC."""
@@ -109,6 +112,8 @@ class RtcEndpoint:
             bounds=settings.feed_bounds,
             arena=Arena(ARENA_BYTES),
             source=hub.sources.hold,
+            tracks=hub.sources.tracks,
+            converts=hub.converts,
             request_keyframe=_request_keyframe,
         )
         self.whip = WhipPublishing(
@@ -119,7 +124,6 @@ class RtcEndpoint:
             self.resources,
             self.mux.open,
             self.output,
-            tracks=hub.sources.tracks,
             wait_s=settings.wait_for_stream_s,
         )
         self._driver = hub.driver

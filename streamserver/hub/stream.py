@@ -15,7 +15,15 @@ from streamserver.media.timeline import Timeline
 from streamserver.media.track import Codec, Kind, Track
 from streamserver.names import StreamKey
 
-__all__ = ["LogBounds", "RenditionStats", "Schedule", "Stream", "StreamState", "TrackStats"]
+__all__ = [
+    "LogBounds",
+    "RenditionStats",
+    "Schedule",
+    "Stream",
+    "StreamState",
+    "TrackStats",
+    "VideoRenditionStats",
+]
 
 Schedule = Callable[[Callable[[], None]], None]
 """Calls a function once, at the end of this turn of the loop."""
@@ -111,6 +119,44 @@ class RenditionStats:
 
 
 @dataclass(slots=True, eq=False)
+class VideoRenditionStats:
+    """What was measured on converting the pictures of a stream since it began."""
+
+    running: int = 0
+    """1 while somebody watches and a process converts."""
+
+    fault: str = ""
+    """Why the pictures cannot be converted, as a sentence; empty when they can."""
+
+    packets_in: int = 0
+    """Access units that the process was done with."""
+
+    pictures_out: int = 0
+    """Pictures that came of them and were in time."""
+
+    skipped: int = 0
+    """Access units that were decoded but not shown, since they came too late for that."""
+
+    dropped: int = 0
+    """Access units left out up to a keyframe because too many waited, or no process was there."""
+
+    late: int = 0
+    """Pictures left out because their epoch was over when they were done."""
+
+    missed: int = 0
+    """Packets that had left the stream's log before they were read."""
+
+    damaged: int = 0
+    """Access units that could not be decoded."""
+
+    restarts: int = 0
+    """Times that the process ended, or hung, and another took its place."""
+
+    busy_us: int = 0
+    """Processor time, in microseconds."""
+
+
+@dataclass(slots=True, eq=False)
 class Stream:
     """One broadcast of one name. Appending is synchronous; readers come later, on their own."""
 
@@ -167,6 +213,9 @@ class Stream:
 
     renditions: dict[Codec, RenditionStats] = field(default_factory=dict)
     """Audio renditions that run, by what they convert to."""
+
+    conversion: VideoRenditionStats | None = None
+    """How its pictures are converted where players need that; None where that is never done."""
 
     _epochs: dict[int, tuple[Track, ...]] = field(default_factory=dict)
     _last_keyframe_ms: int | None = None

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from streamserver.clock import Clock
 from streamserver.errors import ConfigError, PeerError, StreamServerError
+from streamserver.ffmpeg.child import end, tail
 from streamserver.ffmpeg.pull_request import COMMAND, PullRequest
 from streamserver.ingest.pull import Source
 from streamserver.ingest.pull_rtmp import OpenPublisher, Publisher
@@ -28,9 +29,7 @@ _OPTIONS: Final = {"http": _HTTP, "https": _HTTP, "rtsp": _RTSP, "rtsps": _RTSP,
 """By scheme. The lists keep a playlist from naming files of this machine."""
 
 _READ_BYTES: Final = 256 * 1024
-_LAST_WORDS_BYTES: Final = 4096
 _SHORTEST_SECRET: Final = 4
-_STOP_S: Final = 2
 _MASK: Final = "****"
 
 
@@ -124,7 +123,7 @@ class ChildPull:
             raise
         finally:
             fetching.close(reason)
-            await _end(process)
+            await end(process)
 
 
 class _Fetching:
@@ -152,7 +151,7 @@ class _Fetching:
         process, flv = self._process, FlvReader()
         assert process.stdin is not None
         assert process.stdout is not None
-        last_words = asyncio.create_task(_tail(process.stderr))
+        last_words = asyncio.create_task(tail(process.stderr))
         try:
             process.stdin.write(request.to_line())
             process.stdin.close()
@@ -190,24 +189,3 @@ class _Fetching:
         # The end of its output wakes who reads it.
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
-
-
-async def _tail(stream: asyncio.StreamReader | None) -> str:
-    """The last line that came, of the last few KB."""
-    kept = b""
-    while stream is not None and (data := await stream.read(_LAST_WORDS_BYTES)):
-        kept = (kept + data)[-_LAST_WORDS_BYTES:]
-    lines = kept.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -30,6 +30,8 @@ NAMES = re.findall(
     streamserver_limit_refusals_total
     streamserver_audio_renditions streamserver_audio_rendition_packets_total
     streamserver_audio_rendition_cpu_seconds_total
+    streamserver_video_renditions streamserver_video_rendition_frames_total
+    streamserver_video_rendition_restarts_total streamserver_video_rendition_cpu_seconds_total
     streamserver_webrtc_peers streamserver_webrtc_packets_total
     streamserver_webrtc_lost_packets_total streamserver_webrtc_recovered_packets_total
     streamserver_webrtc_nacks_total streamserver_webrtc_plis_total

@@ -17,6 +17,7 @@ from streamserver.hub.sessions import Protocol, SessionTable
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.media.track import Codec
 from streamserver.names import StreamKey
+from streamserver.outputs.webrtc.playable import Form
 from streamserver.rtp.parameters import MediaLine
 from streamserver.webrtc.peer import Pair, PeerHandler
 from tests.fakes import FakeClock, Turns, session, video_track
@@ -154,11 +155,14 @@ class World:
         self.targets.append(FakeTarget(lines, ended))
         return self.targets[-1]
 
-    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> None:
+    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> Form:
         if self.unplayable:
             raise UnplayableError(self.unplayable)
+        return Form(stream.tracks)
 
-    def watch(self, watch: Watch, peer: object, lines: Sequence[MediaLine]) -> FakeTarget:
+    def watch(
+        self, watch: Watch, peer: object, lines: Sequence[MediaLine], form: Form
+    ) -> FakeTarget:
         self.targets.append(FakeTarget(lines, lambda reason: watch.close()))
         return self.targets[-1]
 

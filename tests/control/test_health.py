@@ -3,7 +3,7 @@ from fractions import Fraction
 
 from streamserver.control.health import KNOWN_NOTES, health
 from streamserver.control.models import Severity
-from streamserver.hub.stream import LogBounds
+from streamserver.hub.stream import LogBounds, VideoRenditionStats
 from tests.control.helpers_world import SECOND_NS, World, audio_track, video_track
 
 
@@ -135,6 +135,23 @@ async def test_pictures_that_no_browser_plays_over_webrtc_are_told_of():
     assert (finding.code, finding.severity) == ("webrtc_unplayable", Severity.INFO)
     assert "4:2:2" in finding.message
     assert "Color Format: NV12" in finding.message
+
+
+async def test_pictures_that_are_converted_for_browsers_are_told_of():
+    publication = await World().publish()
+    publication.run(1)
+    stream = publication.lease.stream
+    stream.tracks = tuple(replace(track, chroma_format="4:2:2") for track in stream.tracks)
+    stream.conversion = VideoRenditionStats()
+    assert codes(publication) == ["pixel_format", "webrtc_transcoded"]
+    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=5)
+    assert codes(publication) == ["pixel_format", "webrtc_transcoded"]
+    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=4, dropped=2)
+    assert "video_conversion_behind" in codes(publication)
+    stream.conversion = VideoRenditionStats(running=1, fault="it is odd")
+    first = health(stream, publication.world.clock.now_ns)[0]
+    assert (first.code, first.severity) == ("video_not_converted", Severity.ERROR)
+    assert "it is odd" in first.message
 
 
 async def test_pixels_that_phones_refuse_are_noticed():

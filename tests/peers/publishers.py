@@ -174,10 +174,16 @@ def pyav(url: str, *options: str) -> list[str]:
 
 
 def obs(
-    home: Path, server: str, key: str, *, keyframe_interval_s: int | None = 2
+    home: Path,
+    server: str,
+    key: str,
+    *,
+    keyframe_interval_s: int | None = 2,
+    preset: str = "ultrafast",
 ) -> tuple[list[str], dict[str, str]]:
     """OBS Studio in a virtual screen: its command and environment. ``server`` and ``key`` are the
-    two fields of its settings page; an interval of None is OBS's own default, 250 frames."""
+    two fields of its settings page; an interval of None is OBS's own default, 250 frames. Its own
+    default of presets is veryfast, which has B-frames."""
     root = home / _OBS_HOME
     profile, scenes = root / "basic/profiles/test", root / "basic/scenes"
     profile.mkdir(parents=True)
@@ -192,7 +198,7 @@ def obs(
         "[General]\nName=test\n"
         "[Output]\nMode=Simple\nReconnect=true\nRetryDelay=1\nMaxRetries=25\n"
         "[SimpleOutput]\nStreamEncoder=x264\nVBitrate=800\nABitrate=128\nUseAdvanced=true\n"
-        f"Preset=ultrafast\nx264Settings={settings}\n"
+        f"Preset={preset}\nx264Settings={settings}\n"
         "[Video]\nBaseCX=640\nBaseCY=360\nOutputCX=640\nOutputCY=360\n"
         "FPSType=0\nFPSCommon=30\n"
         "[Audio]\nSampleRate=48000\n"

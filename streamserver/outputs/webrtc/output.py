@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from streamserver.clock import Clock
@@ -15,13 +16,22 @@ from streamserver.media.track import Codec, Kind, Track
 from streamserver.outputs.webrtc.allowance import Allowance
 from streamserver.outputs.webrtc.fanout import WebRtcFanOut
 from streamserver.outputs.webrtc.peers import SendBuffer, SendingPeer
-from streamserver.outputs.webrtc.playable import why_not_offered, why_unplayable
+from streamserver.outputs.webrtc.playable import Form, why_not_offered, why_unplayable
 from streamserver.outputs.webrtc.reports import StreamTime
 from streamserver.outputs.webrtc.settings import WebRtcSettings, WebRtcStats
 from streamserver.outputs.webrtc.viewer import WebRtcViewer
 from streamserver.rtp.parameters import MediaLine
 
-__all__ = ["ARENA_BYTES", "CNAME", "HeldSource", "PlainSource", "Watched", "WebRtcOutput"]
+__all__ = [
+    "ARENA_BYTES",
+    "CNAME",
+    "ConvertedSource",
+    "Converts",
+    "HeldSource",
+    "PlainSource",
+    "Watched",
+    "WebRtcOutput",
+]
 
 ARENA_BYTES: Final = 64 * 1024
 """Room for one item with its tags: 48 packets of 1200 bytes and 20 more."""
@@ -53,6 +63,30 @@ class HeldSource(RtpSource, Protocol):
 
     def release(self) -> None:
         """Gives it back."""
+
+
+class ConvertedSource(HeldSource, Protocol):
+    """A share in packets with pictures that every browser plays."""
+
+    def request_keyframe(self) -> bool:
+        """Asks who converts for a keyframe; answers whether that can be done."""
+
+
+class Converts(Protocol):
+    """Who makes such pictures: ``outputs.transcoding.VideoRenditions``."""
+
+    def check(self, stream: Stream) -> None:
+        """Raises `RefusedError` where a stream cannot be converted now."""
+
+    def hold(self, stream: Stream) -> ConvertedSource:
+        """A share in a stream with its pictures converted."""
+
+    def tracks(self, stream: Stream) -> tuple[Track, ...]:
+        """The tracks that it would have now, as far as they are known."""
+
+
+def _own_tracks(stream: Stream) -> tuple[Track, ...]:
+    return stream.tracks
 
 
 class PlainSource:
@@ -89,13 +123,16 @@ class WebRtcOutput:
         arena: SendBuffer,
         settings: WebRtcSettings | None = None,
         source: Callable[[Stream], HeldSource] = PlainSource,
+        tracks: Callable[[Stream], tuple[Track, ...]] = _own_tracks,
+        converts: Converts | None = None,
         request_keyframe: Callable[[Stream], bool] = lambda stream: False,
     ) -> None:
         """``arena`` is what packets are protected in, at least `ARENA_BYTES`; ``bounds`` are
         those of each feed's log, out of which lost packets are sent again.
 
-        ``source`` answers a share in a stream whose sound is Opus; ``request_keyframe`` asks a
-        publisher, and answers whether that can be done.
+        ``source`` answers a share in a stream whose sound is Opus, ``tracks`` what it consists of;
+        ``converts`` makes pictures that every browser plays, where that is configured;
+        ``request_keyframe`` asks a publisher, and answers whether that can be done.
         """
         self.stats = WebRtcStats()
         self.settings = settings or WebRtcSettings()
@@ -105,8 +142,11 @@ class WebRtcOutput:
         self._bounds = bounds
         self._arena = arena
         self._source = source
+        self._tracks = tracks
+        self._converts = converts
         self._request_keyframe = request_keyframe
-        self._groups: dict[Stream, _Group] = {}
+        self._groups: dict[tuple[Stream, bool], _Group] = {}
+        """By stream, and whether its pictures are converted."""
         self._ended: dict[WebRtcViewer, Callable[[str], None]] = {}
 
     @property
@@ -119,34 +159,44 @@ class WebRtcOutput:
         """Bytes in the logs that viewers read."""
         return sum(group.hold.feed.log.bytes for group in self._groups.values())
 
-    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> None:
-        """Raises `UnplayableError` with a sentence for the publisher when browsers cannot play it.
+    def playable(self, stream: Stream, offered: Collection[Codec] | None = None) -> Form:
+        """In what form a stream is played to a player that offered these codecs.
 
-        ``offered`` are the codecs of a player, if they are known: its pictures must be among them.
+        ``offered`` None stands for a player that knows them all. Raises `UnplayableError` with a
+        sentence for the publisher when browsers cannot play it, and `LimitError` when it would be
+        converted and too many are.
         """
         reason = self._why_not(stream)
         if reason is None and offered is not None:
             reason = _missing(stream.tracks, offered)
-        if reason is not None:
+        if reason is None:
+            return Form(self._tracks(stream))
+        if self._converts is None or (offered is not None and Codec.H264 not in offered):
             raise UnplayableError(reason)
+        self._converts.check(stream)
+        return Form(self._converts.tracks(stream), converted=True)
 
     def watch(
         self,
         watch: Watched,
         peer: SendingPeer,
         lines: Sequence[MediaLine],
+        form: Form | None = None,
         *,
         ended: Callable[[str], None] | None = None,
     ) -> WebRtcViewer:
         """Takes a viewer that was let in. What is answered handles its connection from now on.
 
+        ``form`` is what `playable` answered; None for the stream as it is.
+
         It gets media once it is connected. When it is gone, whatever the cause, ``watch`` is
         closed and ``ended`` told why; when the stream is over, ``peer`` is closed from here.
         """
         stream = watch.stream
-        group = self._groups.get(stream)
+        key = stream, form is not None and form.converted
+        group = self._groups.get(key)
         if group is None:
-            group = self._groups[stream] = self._open(stream)
+            group = self._groups[key] = self._open(*key)
         settings = self.settings
         allowance = Allowance(
             settings.resend_bytes_per_s, settings.max_resend_bytes, self._now_ns()
@@ -165,10 +215,10 @@ class WebRtcOutput:
 
     def tick(self, now_ns: int) -> None:
         """Reports to viewers, and drops what has none."""
-        for stream, group in list(self._groups.items()):
+        for key, group in list(self._groups.items()):
             group.fan_out.tick(now_ns)
             if not len(group.fan_out):
-                del self._groups[stream]
+                del self._groups[key]
                 group.fan_out.close()
                 group.hold.release()
                 group.source.release()
@@ -181,8 +231,15 @@ class WebRtcOutput:
         if ended is not None:
             ended(reason)
 
-    def _open(self, stream: Stream) -> _Group:
-        source = self._source(stream)
+    def _open(self, stream: Stream, converted: bool) -> _Group:
+        source: HeldSource
+        if converted and self._converts is not None:
+            source = made = self._converts.hold(stream)
+            request_keyframe, unplayable = made.request_keyframe, _never
+        else:
+            source = self._source(stream)
+            request_keyframe = partial(self._request_keyframe, stream)
+            unplayable = partial(self._why_not, stream)
         packets = source.packets
         hold = self._feeds.hold(
             packets,
@@ -201,8 +258,8 @@ class WebRtcOutput:
             arena=self._arena,
             wake=packets.wake,
             pump=hold.pump,
-            request_keyframe=lambda: self._request_keyframe(stream),
-            unplayable=lambda: self._why_not(stream),
+            request_keyframe=request_keyframe,
+            unplayable=unplayable,
             left=self._left,
             slicer=self._driver.slicer,
             later=self._driver.later,
@@ -210,6 +267,11 @@ class WebRtcOutput:
             cname=CNAME,
         )
         return _Group(fan_out, hold, source)
+
+
+def _never() -> str | None:
+    """Why what was converted cannot be played any more."""
+    return None
 
 
 def _missing(tracks: Iterable[Track], offered: Collection[Codec]) -> str | None:

@@ -1,10 +1,11 @@
 """Whether browsers can play a stream as it is, and what its publisher has to change if not.
 
-Nothing is transcoded in order to play it, so what comes must be what decoders of WebRTC take.
+Unless pictures may be converted, what comes must be what decoders of WebRTC take.
 """
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from streamserver.errors import RemoteProtocolError
@@ -13,10 +14,22 @@ from streamserver.media.h264 import AvcConfig, parse_sps
 from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Kind, Track
 
-__all__ = ["CODECS", "why_not_offered", "why_unplayable"]
+__all__ = ["CODECS", "Form", "why_not_offered", "why_unplayable"]
 
 CODECS: Final = frozenset((Codec.H264, Codec.H265, Codec.VP8, Codec.VP9, Codec.AV1, Codec.OPUS))
 """What can be sent over WebRTC, if the player offers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """In what form a stream is played to somebody."""
+
+    tracks: tuple[Track, ...]
+    """What it consists of then; not the objects that packets belong to."""
+
+    converted: bool = False
+    """Whether its pictures are converted for that."""
+
 
 _NAMES: Final = {
     Codec.H264: "H.264", Codec.H265: "H.265 (HEVC)", Codec.VP8: "VP8", Codec.VP9: "VP9",

@@ -2,14 +2,14 @@
 
 import pytest
 
-from streamserver.errors import UnplayableError
+from streamserver.errors import LimitError, UnplayableError
 from streamserver.hub.feeds import FeedPool
 from streamserver.hub.sessions import Action, Protocol, Session
 from streamserver.hub.slicer import Slicer
 from streamserver.hub.stream import LogBounds, Stream
 from streamserver.log import Log
 from streamserver.media.packet import Packet
-from streamserver.media.track import Codec
+from streamserver.media.track import Codec, Track
 from streamserver.names import StreamKey
 from streamserver.outputs.webrtc.output import PlainSource, WebRtcOutput
 from tests.fakes import FakeClock, Turns, audio_track, packet, session, video_track
@@ -56,7 +56,7 @@ class Releasing(PlainSource):
 class World:
     """An output and a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, converts: "Converts | None" = None) -> None:
         self.clock = FakeClock()
         self.driver = FakeDriver(self.clock)
         self.feeds = FeedPool(self.clock.monotonic_ns, self._failed)
@@ -68,6 +68,7 @@ class World:
             bounds=BOUNDS,
             arena=PlainArena(),
             source=self._source,
+            converts=converts,
         )
         log: Log[Packet] = Log(
             max_ms=BOUNDS.max_ms, max_bytes=BOUNDS.max_bytes, schedule=self.driver.turns
@@ -143,3 +144,74 @@ def test_a_stream_that_browsers_cannot_play_is_refused_with_406() -> None:
     with pytest.raises(UnplayableError, match="VP8, which this player does not offer") as refusal:
         world.output.playable(world.stream, {Codec.H264, Codec.OPUS})
     assert refusal.value.http_status == 406
+
+
+class Converts:
+    """Makes no picture, but says what it was asked for."""
+
+    def __init__(self) -> None:
+        self.log: Log[Packet] = Log(max_ms=1000, max_bytes=10_000, schedule=Turns())
+        self.asked: list[str] = []
+        self.full = False
+
+    @property
+    def packets(self) -> Log[Packet]:
+        return self.log
+
+    def check(self, stream: Stream) -> None:
+        if self.full:
+            raise LimitError("no more")
+
+    def hold(self, stream: Stream) -> "Converts":
+        self.asked.append("hold")
+        return self
+
+    def tracks(self, stream: Stream) -> tuple[Track, ...]:
+        return (video_track(codec=Codec.H264),)
+
+    def request_keyframe(self) -> bool:
+        self.asked.append("keyframe")
+        return True
+
+    def release(self) -> None:
+        self.asked.append("release")
+
+
+def test_where_it_is_configured_such_a_stream_is_converted_for_that_player_only() -> None:
+    converts = Converts()
+    world = World(converts)
+    world.append(0, keyframe=True)
+    plain = world.output.playable(world.stream, {Codec.VP8})
+    assert (plain.tracks, plain.converted) == (world.stream.tracks, False)
+    form = world.output.playable(world.stream, {Codec.H264})
+    assert form.converted
+    assert [track.codec for track in form.tracks] == [Codec.H264]
+    with pytest.raises(UnplayableError):
+        world.output.playable(world.stream, {Codec.H265})
+
+    peers = [FakePeer(), FakePeer()]
+    viewers = [
+        world.output.watch(Watched(world.stream), peer, lines(), one)
+        for peer, one in zip(peers, (plain, form), strict=True)
+    ]
+    assert converts.asked == ["hold"]
+    assert len(world.sources) == 1
+    for viewer in viewers:
+        viewer.connected()
+    # The conversion has nothing yet, and can be asked.
+    assert converts.asked == ["hold", "keyframe"]
+    world.append(40)
+    assert [len(frames(peer.video)) for peer in peers] == [2, 0]
+    for viewer in viewers:
+        viewer.closed("it went")
+    world.output.tick(world.clock.now_ns)
+    assert converts.asked == ["hold", "keyframe", "release"]
+
+
+def test_too_many_conversions_refuse_the_next() -> None:
+    converts = Converts()
+    converts.full = True
+    world = World(converts)
+    with pytest.raises(LimitError):
+        world.output.playable(world.stream, {Codec.H264})
+    world.output.playable(world.stream, {Codec.VP8})
