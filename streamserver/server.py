@@ -37,6 +37,7 @@ from streamserver.control.facts import ServerFacts
 from streamserver.control.publishing import Publishing
 from streamserver.control.reloading import ReloadError, Reloading
 from streamserver.control.settings_models import Reloaded
+from streamserver.control.slating import make_slates
 from streamserver.errors import LocalProtocolError
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.logging_setup import RateLimitedLogger
@@ -227,6 +228,8 @@ class Server:
                 ground, parts, self._loaded, self.reload_certificates
             )
             self._reloading = management.reloading
+            slates = make_slates(management.settings, hub.registry, hub.driver, self.clock)
+            self._closing.push_async_callback(slates.close)
             doors = self._open_doors(parts, management)
             hub.driver.start()
             connecting = make_connecting(self.config, access, self.clock, secret)

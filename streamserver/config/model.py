@@ -96,6 +96,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What becomes of Opus for HLS, RTMP, FLV and destinations: ``aac``, which every player and
     platform takes, or ``keep``."""
 
+    slate: str = ""
+    """A still picture or a short file that viewers see while a publisher is away; empty: none."""
+
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[log]``: what is written to standard output."""
@@ -335,9 +338,13 @@ class WebhookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One ``[streams."app/name"]``: a stream that the server fetches itself."""
+    """One ``[streams."app/name"]``: a stream that the server fetches itself, or that has a slate of
+    its own; ``[streams."app/*"]``: a slate for all streams of an app."""
 
-    source: Secret
+    slate: str = ""
+    """As ``server.slate``."""
+
+    source: Secret = Secret("")
     """Where from: RTMP or RTMPS (``rtmp://host/app/name``), HLS (``https://…m3u8``), RTSP, or SRT
     (``srt://…``, where an ``ffmpeg`` command is installed)."""
 

@@ -129,10 +129,17 @@ def _webhooks(config: Config) -> Iterator[tuple[KeyPath, str]]:
 def _streams(config: Config) -> Iterator[tuple[KeyPath, str]]:
     for name, stream in config.streams.items():
         path: KeyPath = ("streams", name)
+        app, _, rest = name.partition("/")
         try:
-            StreamKey.parse(name)
+            StreamKey.parse(name if rest != "*" else app)
         except InvalidNameError as error:
             yield path, str(error)
+        if not stream.source.reveal():
+            if not stream.slate:
+                yield (*path, "source"), "is missing, and so is a slate"
+            continue
+        if rest == "*":
+            yield (*path, "source"), "is for one stream, not for all of an app"
         scheme = stream.source.reveal().partition("://")[0].lower()
         if scheme == "srt" and shutil.which("ffmpeg") is None:
             # PyAV's wheels are built without it.

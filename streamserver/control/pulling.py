@@ -37,6 +37,7 @@ def make_pulls(
     sources = [
         _source(name, stream.source.reveal(), stream.source_on_demand)
         for name, stream in config.streams.items()
+        if stream.source.reveal()
     ]
     guard = OutgoingGuard(resolver, allow_private=config.outgoing.allow_private)
     # Reading the system's authorities takes some milliseconds, which most servers need not spend.

@@ -100,11 +100,16 @@ class Reloading:
         return Reloaded(changed=held, needs_restart=waiting)
 
     def _is_live(self, key: str) -> bool:
-        return _is_access(key) or key in self._held
+        return _is_access(key) or _is_slate(key) or key in self._held
 
 
 def _is_access(key: str) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in _ACCESS)
+
+
+def _is_slate(key: str) -> bool:
+    """Slates are looked up for each stream that starts; see `slate_of`."""
+    return key == "server.slate" or (key.startswith("streams.") and key.endswith(".slate"))
 
 
 def _differences(before: LoadedConfig, after: LoadedConfig) -> list[str]:

@@ -263,6 +263,16 @@ class Stream:
             self._measure_keyframes(at_ms)
         return self.packets.append(packet, size=size, at_ms=at_ms, keyframe=entry)
 
+    def fill(self, packet: Packet) -> int:
+        """Adds a packet of the current epoch that no publisher sent: it counts for nobody."""
+        is_video = packet.is_video
+        return self.packets.append(
+            packet,
+            size=len(packet.data),
+            at_ms=packet.dts_ms,
+            keyframe=packet.keyframe and (is_video or not self._has_video),
+        )
+
     def note(self, what: str) -> None:
         """Counts an oddity of the media, for health and metrics.
 

@@ -217,7 +217,9 @@ class Assembler:
 
     def _begin_anew(self) -> None:
         """The publisher's clock jumped: no packet may carry a track of the old epoch."""
-        self.lease.stream.note("timestamp_jump")
+        # After `go_on` nothing was under way that could have jumped.
+        if any(source.track is not None for source in self._inputs.values()):
+            self.lease.stream.note("timestamp_jump")
         self.go_on()
 
     def _append(self, frame: Frame, unit: AccessUnit, time_ms: int) -> None:

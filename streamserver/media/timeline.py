@@ -78,7 +78,8 @@ class Timeline:
 
     __slots__ = (
         "_floor", "_jumped_ns", "_lanes", "_newest", "_newest_wire", "_offset", "_old",
-        "_old_seen_ns", "_origin_ns", "_pending", "_placed_ns", "clamped", "dropped", "jumps",
+        "_old_seen_ns", "_origin_ns", "_pending", "_placed_ns", "_taken_ms", "clamped", "dropped",
+        "jumps",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -91,6 +92,7 @@ class Timeline:
         self._lanes: dict[Kind, _Lane] = {}
         self._origin_ns: int | None = None
         self._pending = False
+        self._taken_ms = 0
         # The newest packet: its unwrapped time, and as it was on the wire.
         self._newest = 0
         self._newest_wire = 0
@@ -105,7 +107,23 @@ class Timeline:
     @property
     def end_ms(self) -> int:
         """Where the log ends: the latest end of a packet, on the stream's time line."""
-        return max((lane.log + lane.step for lane in self._lanes.values()), default=0)
+        lanes = max((lane.log + lane.step for lane in self._lanes.values()), default=0)
+        return max(lanes, self._taken_ms)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether nothing has come since `resume`."""
+        return self._pending
+
+    def due_ms(self, received_ns: int) -> int:
+        """The log time that belongs to an arrival now, where the log has not gone further."""
+        if self._origin_ns is None:
+            return self.end_ms
+        return HEAD_ROOM_MS + (received_ns - self._origin_ns) // 1_000_000
+
+    def take_up(self, end_ms: int) -> None:
+        """Says that the log is filled up to here by something other than the publisher."""
+        self._taken_ms = max(self._taken_ms, end_ms)
 
     def stamp(self, kind: Kind, wire_ms: int, received_ns: int) -> Stamp | None:
         """Places a packet, or answers None when it has to be dropped.
@@ -187,9 +205,8 @@ class Timeline:
 
     def _continue(self, time: int, received_ns: int) -> None:
         """Begins a new epoch with a packet of this unwrapped time."""
-        assert self._origin_ns is not None
         end = self.end_ms
-        elapsed = HEAD_ROOM_MS + (received_ns - self._origin_ns) // 1_000_000
+        elapsed = self.due_ms(received_ns)
         self._pending = False
         for lane in self._lanes.values():
             lane.wire = None

@@ -7,10 +7,13 @@ Two kills of each encoder, as a test. ``STREAMSERVER_KILLS=10`` kills as often a
 import contextlib
 import logging
 import os
+import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -19,7 +22,7 @@ import pytest
 from tests.peers import publishers
 from tests.peers.browser import Watcher, chromium, wait_until
 from tests.peers.far_sides import SinkProcess
-from tests.peers.ffmpeg import require
+from tests.peers.ffmpeg import Player, require
 from tests.peers.players import MpvPlayer
 from tests.peers.publishers import Publisher, publishing
 from tests.peers.server import RunningServer
@@ -174,14 +177,20 @@ def _kill_obs(encoder: Publisher) -> None:
 LIVES: Final = {"ffmpeg": ffmpeg_life, "obs": obs_life}
 
 
-@pytest.mark.parametrize("encoder", LIVES)
+@pytest.mark.parametrize(
+    ("encoder", "slate"),
+    [("ffmpeg", False), ("obs", False), ("ffmpeg", True)],
+    ids=["ffmpeg", "obs", "ffmpeg-slate"],
+)
 def test_viewers_of_every_kind_go_on_when_an_encoder_is_killed_and_comes_back(
-    encoder: str, tmp_path: Path
+    encoder: str, slate: bool, tmp_path: Path
 ) -> None:
     require("mpv")
     with ExitStack() as stack:
         # A slow machine takes long to start an encoder; the window is not what is looked at.
-        settings = ("server.reconnect_window_s=90",)
+        settings: tuple[str, ...] = ("server.reconnect_window_s=90",)
+        if slate:
+            settings += (f"server.slate={blue_picture(tmp_path)}",)
         server = stack.enter_context(RunningServer(tmp_path / "server", settings=settings))
         sink = stack.enter_context(SinkProcess(tmp_path / "sink"))
         browser = stack.enter_context(chromium())
@@ -224,7 +233,8 @@ def test_viewers_of_every_kind_go_on_when_an_encoder_is_killed_and_comes_back(
                 told[name].append(still_s(viewer, killed_ms))
         for name, seconds in told.items():
             figures = " ".join(f"{each:.1f}" for each in seconds)
-            print(f"{encoder}, seconds away, {name:>9}: {figures}")  # noqa: T201
+            how = f"{encoder} with a slate" if slate else encoder
+            print(f"{how}, seconds away, {name:>9}: {figures}")  # noqa: T201
 
         for viewer in viewers.values():
             viewer.check()
@@ -248,3 +258,70 @@ def goes_on(name: str, viewer: Viewer) -> None:
 def _viewers(server: RunningServer) -> set[tuple[str, str]]:
     items = server.api(f"streams/{STREAM}/viewers")["items"]
     return {(one["protocol"], one["id"]) for one in items}
+
+
+SLATE_AWAY_S: Final = 6
+
+
+@pytest.mark.parametrize("form", ["rtmp", "hls"])
+def test_ffmpeg_reads_through_an_interruption_that_a_slate_fills(tmp_path: Path, form: str) -> None:
+    """It decodes all of it, at the pace of the clock, with a picture for nearly every moment."""
+    require("ffmpeg")
+    settings = ("server.reconnect_window_s=90", f"server.slate={blue_picture(tmp_path)}")
+    pictures = tmp_path / "pictures.txt"
+    with ExitStack() as stack:
+        server = stack.enter_context(RunningServer(tmp_path / "server", settings=settings))
+        life = stack.enter_context(ExitStack())
+        kill = life.enter_context(ffmpeg_life(server, tmp_path / "life0"))
+        server.wait_live(STREAM, PATIENCE_S)
+        url = server.rtmp_url(STREAM) if form == "rtmp" else server.hls_url(STREAM)
+        # Mean colour and time of each picture: U is the blue of the slate.
+        show = "signalstats,metadata=print:key=lavfi.signalstats.UAVG:direct=1:file=" + str(
+            pictures
+        )
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url, "-vf", show, "-f", "null", "-"]
+        reader = stack.enter_context(Player(command, tmp_path / "reader.log"))
+
+        def seen() -> list[tuple[float, float]]:
+            return _pictures(pictures)
+
+        wait_until(seen, lambda found: len(found) > 60, PATIENCE_S, "pictures")
+        kill()
+        life.close()
+        wait_until(
+            lambda: sum(blue > 200 for _, blue in seen()),
+            lambda count: count > 30 * SLATE_AWAY_S * 0.8,
+            PATIENCE_S,
+            "the slate",
+        )
+        assert server.stream(STREAM)["state"] == "interrupted"
+        life.enter_context(ffmpeg_life(server, tmp_path / "life1"))
+        wait_until(
+            lambda: [blue < 200 for _, blue in seen()[-60:]],
+            all,
+            PATIENCE_S,
+            "the publisher again",
+        )
+        assert reader.running
+    found = seen()
+    steps = sorted(b - a for (a, _), (b, _) in pairwise(found))
+    words = f"{form}: {len(found)} pictures, the longest steps {steps[-3:]}"
+    print(words, reader.output()[-400:])  # noqa: T201
+    assert steps[0] >= 0
+    assert steps[-1] < 5, words
+
+
+def blue_picture(directory: Path) -> Path:
+    """A slate."""
+    path = directory / "slate.png"
+    source = ("-f", "lavfi", "-i", "color=c=blue:s=800x600", "-frames:v", "1")
+    subprocess.run(["ffmpeg", "-v", "error", *source, str(path)], check=True, timeout=60)
+    return path
+
+
+def _pictures(path: Path) -> list[tuple[float, float]]:
+    """Time stamps and mean U of what has been decoded so far."""
+    if not path.exists():
+        return []
+    times = re.findall(r"pts_time:([\d.]+)\nlavfi.signalstats.UAVG=([\d.]+)\n", path.read_text())
+    return [(float(at), float(blue)) for at, blue in times]
