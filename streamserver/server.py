@@ -34,6 +34,7 @@ from streamserver.control.demonstration import demonstrate
 from streamserver.control.draining import Drain
 from streamserver.control.eventing import Eventing, open_events
 from streamserver.control.facts import ServerFacts
+from streamserver.control.hook_notices import HookNotices
 from streamserver.control.publishing import Publishing
 from streamserver.control.reloading import ReloadError, Reloading
 from streamserver.control.settings_models import Reloaded
@@ -224,6 +225,7 @@ class Server:
             hub, executor = self._make_hub()
             parts = await self._open_parts(hub, storage, access, executor, secret)
             publishing = self._make_publishing(parts)
+            notices = self._make_notices(parts)
             management = await open_management(
                 ground, parts, self._loaded, self.reload_certificates
             )
@@ -233,6 +235,7 @@ class Server:
             doors = self._open_doors(parts, management)
             hub.driver.start()
             connecting = make_connecting(self.config, access, self.clock, secret)
+            connecting.on_left = notices.disconnected
             await doors.open_rtmp(early, publishing, parts.live, connecting)
         if self.config.webrtc.enabled:
             await doors.open_webrtc(publishing, parts.live)
@@ -325,10 +328,14 @@ class Server:
             limits=hub.limits,
         )
         publishing.on_refused = parts.events.announcer.publish_refused
-        notices = make_notices(access, hub.registry, hub.sessions, self.clock)
+        return publishing
+
+    def _make_notices(self, parts: Parts) -> HookNotices:
+        hub = parts.hub
+        notices = make_notices(parts.access, hub.registry, hub.sessions, self.clock)
         hub.driver.add_ticker(notices.tick)
         self._closing.push_async_callback(notices.close)
-        return publishing
+        return notices
 
     def _open_doors(self, parts: Parts, management: Management) -> Doors:
         doors = self._doors = Doors(self._ground, parts.hub, parts.access)

@@ -120,7 +120,8 @@ def hls_settings(config: Config) -> HlsSettings:
 def rtmp_settings(config: Config, tls: SSLContext | None) -> RtmpSettings:
     """Of an RTMP listener, or an RTMPS one where there is a context."""
     rtmp, limits = config.rtmp, config.limits
-    asked = any(HookAction.CONNECT in hook.actions for hook in config.auth.hooks)
+    about = {HookAction.CONNECT, HookAction.DISCONNECT}
+    asked = any(not about.isdisjoint(hook.actions) for hook in config.auth.hooks)
     return RtmpSettings(
         host=rtmp.host,
         port=rtmp.tls_port if tls else rtmp.port,

@@ -77,7 +77,7 @@ async def refused(site: Site, app: str) -> bytes:
     return client.seen
 
 
-NGINX = ("connect", "publish", "play", "publish_done", "play_done")
+NGINX = ("connect", "disconnect", "publish", "play", "publish_done", "play_done")
 
 
 async def test_a_backend_of_nginx_rtmp_is_told_from_connect_to_done(
@@ -85,6 +85,7 @@ async def test_a_backend_of_nginx_rtmp_is_told_from_connect_to_done(
 ) -> None:
     async with running(tmp_path, f"auth.hooks={hooks(backend, 'nginx-rtmp', *NGINX)}") as site:
         assert b"NetConnection.Connect.Rejected" in await refused(site, "bad")
+        # What was not let in has not left either.
         assert [one["call"] for one in backend.got] == ["connect"]
         publisher = await site.publish("cam?key=x")
         player = await site.play()
@@ -95,6 +96,7 @@ async def test_a_backend_of_nginx_rtmp_is_told_from_connect_to_done(
         await backend.until(call="play_done", name="cam")
         publisher.close()
         await backend.until(call="publish_done", name="cam", key="x")
+        await backend.until(call="disconnect", app="live")
 
 
 async def test_a_backend_of_srs_is_told_from_connect_to_close(
@@ -108,7 +110,11 @@ async def test_a_backend_of_srs_is_told_from_connect_to_close(
         published = await backend.until(action="on_publish", stream="cam", param="?key=x")
         publisher.close()
         ended = await backend.until(action="on_unpublish", stream="cam")
-        assert ended["client_id"] == published["client_id"]
+        closed = await backend.until(action="on_close", app="live", stream="")
+        assert int(closed["recv_bytes"]) > 10_000
+        # One connection, and so one id from beginning to end.
+        ids = {one["client_id"] for one in (connected, published, ended, closed)}
+        assert len(ids) == 1
 
 
 async def test_a_hook_that_a_reload_brings_is_asked_about_each_connect(

@@ -78,7 +78,8 @@ class AccessRequest:
     """The headers of an HTTP request, all of them; a hook is told those that it names."""
 
     details: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What RTMP's connect says besides: ``app``, ``tc_url``, ``swf_url``, ``page_url``."""
+    """What RTMP's connect says besides: ``app``, ``tc_url``, ``swf_url``, ``page_url``; and
+    ``connection``, the id of its connection where that was asked about."""
 
     def credentials(self) -> tuple[str, ...]:
         """Everything in it that may be a key, without doubles and empty ones.

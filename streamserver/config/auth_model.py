@@ -57,6 +57,9 @@ class HookAction(StrEnum):
     CONNECT = "connect"
     """An RTMP connection begins; nginx-rtmp's and SRS's styles."""
 
+    DISCONNECT = "disconnect"
+    """An RTMP connection that was let in has ended; told. nginx-rtmp's and SRS's styles."""
+
     PUBLISH = "publish"
     """Somebody wants to publish."""
 

@@ -46,6 +46,9 @@ class ConnectAttempt:
     has_user: bool = False
     """Whether its URL brought user and password."""
 
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    """Names the connection to hooks, which are told of its end."""
+
 
 class Connecting:
     """Asks hooks that want to know of connections, and encoders for their user and password."""
@@ -61,6 +64,8 @@ class Connecting:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """``adobe`` checks passwords against what ``passwords()`` answers; None: never asked."""
+        self.on_left: Callable[[AccessRequest, int, int], None] = lambda asked, came, went: None
+        """Told of the end of each connection that was let in, with bytes received and sent."""
         self._decider = decider
         self._clock = clock
         self._bans = bans
@@ -74,22 +79,13 @@ class Connecting:
         Raises `AccessDeniedError`, whose text the encoder needs as it is.
         """
         proven = await self._prove(attempt)
-        decision = await self._decider.decide(
-            AccessRequest(
-                id=secrets.token_urlsafe(12),
-                action=Action.CONNECT,
-                protocol="rtmp",
-                stream=None,
-                remote_ip=attempt.remote_ip,
-                local=attempt.local,
-                user=proven.user if proven else None,
-                query=attempt.params,
-                user_agent=clean_agent(attempt.flash_ver),
-                details=attempt.details,
-            )
-        )
+        decision = await self._decider.decide(_question(attempt, proven))
         admit(decision)
         return proven
+
+    def left(self, attempt: ConnectAttempt, proven: Proven | None, came: int, went: int) -> None:
+        """A connection that was let in has ended, after so many bytes received and sent."""
+        self.on_left(_question(attempt, proven), came, went)
 
     async def _prove(self, attempt: ConnectAttempt) -> Proven | None:
         if self._adobe is None or attempt.has_user:
@@ -108,3 +104,18 @@ class Connecting:
                     self._bans.failed(attempt.remote_ip)
                     await self._sleep(random.uniform(_LEAST_DELAY_S, _MOST_DELAY_S))
                 raise AccessDeniedError(text)
+
+
+def _question(attempt: ConnectAttempt, proven: Proven | None) -> AccessRequest:
+    return AccessRequest(
+        id=attempt.id,
+        action=Action.CONNECT,
+        protocol="rtmp",
+        stream=None,
+        remote_ip=attempt.remote_ip,
+        local=attempt.local,
+        user=proven.user if proven else None,
+        query=attempt.params,
+        user_agent=clean_agent(attempt.flash_ver),
+        details=attempt.details,
+    )

@@ -35,7 +35,7 @@ class _Line:
     """What one hook is still to be told."""
 
     hook: HookDecider
-    waiting: asyncio.Queue[tuple[Notice, Session]]
+    waiting: asyncio.Queue[tuple[Notice, Session | None]]
     workers: list[asyncio.Task[None]] = field(default_factory=list)
     next_update_ns: dict[str, int] = field(default_factory=dict)
     """When each session is due to be told of again, by its id."""
@@ -77,6 +77,18 @@ class HookNotices:
         for hook in hooks:
             if HookAction.UPDATE in hook.actions:
                 self._update(hook, now_ns)
+
+    def disconnected(self, asked: AccessRequest, received: int, sent: int) -> None:
+        """An RTMP connection that was let in has ended."""
+        for hook in self._hooks():
+            if hook.concerns(HookAction.DISCONNECT, asked.protocol):
+                notice = Notice(
+                    action=HookAction.DISCONNECT,
+                    request=asked,
+                    received_bytes=received,
+                    sent_bytes=sent,
+                )
+                self._put(hook, notice, None)
 
     async def close(self, grace_s: float = _GOODBYE_S) -> None:
         """Tells what waits, for ``grace_s`` at most. A second call does nothing."""
@@ -134,7 +146,7 @@ class HookNotices:
             log_ms=self._log_ms(session.stream),
         )
 
-    def _put(self, hook: HookDecider, notice: Notice, session: Session) -> None:
+    def _put(self, hook: HookDecider, notice: Notice, session: Session | None) -> None:
         line = self._line(hook)
         try:
             line.waiting.put_nowait((notice, session))
@@ -156,7 +168,7 @@ class HookNotices:
             notice, session = await line.waiting.get()
             try:
                 goes_on = await line.hook.tell(notice)
-                if notice.action is HookAction.UPDATE and not goes_on:
+                if session is not None and notice.action is HookAction.UPDATE and not goes_on:
                     session.close("the access hook ended it")
             except HttpClientError:
                 # As nginx-rtmp: without an answer, the session goes on.

@@ -33,11 +33,12 @@ def media_attempt(
     connect: ConnectReceived | None,
     proven: Proven | None,
     *,
+    connection: str,
     remote_ip: str,
     local: bool,
     close: Callable[[str], None],
 ) -> Attempt:
-    """Somebody wants to publish or to play."""
+    """Somebody wants to publish or to play; ``connection`` is the id that was asked about."""
     user, password = (connect.user, connect.password) if connect else ("", "")
     if proven is not None:
         user, password = proven.user, proven.password
@@ -55,7 +56,7 @@ def media_attempt(
         params=params,
         user=user or None,
         password=password or None,
-        details=_details(connect) if connect else {},
+        details={**_details(connect), "connection": connection} if connect else {},
         close=close,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from streamserver.auth.loopback import is_loopback_request
 from streamserver.control.attempt import Attempt
-from streamserver.control.connecting import Connecting
+from streamserver.control.connecting import ConnectAttempt, Connecting
 from streamserver.endpoints.rtmp_attempts import connect_attempt, media_attempt
 from streamserver.endpoints.rtmp_publish import RtmpPublisher
 from streamserver.endpoints.rtmp_watch import RtmpWatch, play_code
@@ -70,6 +70,7 @@ class RtmpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._proxy: ProxyProtocolParser | None = None
         self._connect: ConnectReceived | None = None
+        self._admitted: ConnectAttempt | None = None
         self._proven: Proven | None = None
         self._publisher: RtmpPublisher | None = None
         self._watch: RtmpWatch | None = None
@@ -124,8 +125,12 @@ class RtmpConnection(asyncio.Protocol):
             # A load balancer's health check or a port scan: no line, no ban.
             self._outcome = "probe"
         self.session.connection_lost()
+        sent = self.session.bytes_sent + (self._watch.session.bytes_sent if self._watch else 0)
         self._unpublish("the connection was lost" if exc else "the publisher disconnected")
         self._unwatch("the connection was lost" if exc else "the player disconnected")
+        if self._admitted is not None and self._endpoint.connecting is not None:
+            received = self.session.bytes_received
+            self._endpoint.connecting.left(self._admitted, self._proven, received, sent)
         self._endpoint.forget(self, self._outcome)
 
     # ---- what it sent; until it is let in, in its turn (`Stranger`) ---------------------------
@@ -259,17 +264,16 @@ class RtmpConnection(asyncio.Protocol):
 
     async def _admit(self, connecting: Connecting, connect: ConnectReceived) -> None:
         """Asks whether the peer may connect, and what it can prove."""
+        attempt = connect_attempt(connect, remote_ip=self.remote_ip, local=self._is_local())
         try:
-            self._proven = await connecting.open(
-                connect_attempt(connect, remote_ip=self.remote_ip, local=self._is_local())
-            )
+            self._proven = await connecting.open(attempt)
         except RefusedError as refusal:
             self._outcome = "refused"
             self._endpoint.complain("%s may not connect", self._peer)
             self.session.reject_connect(str(refusal))
             self._flush()
             return
-        self._deciding = None
+        self._deciding, self._admitted = None, attempt
         now_ns = self._endpoint.now_ns()
         self.session.accept_connect(now_ns)
         for event in self.session.events():
@@ -309,6 +313,7 @@ class RtmpConnection(asyncio.Protocol):
             request,
             self._connect,
             self._proven,
+            connection=self._admitted.id if self._admitted else "",
             remote_ip=self.remote_ip,
             local=self._is_local(),
             close=self.kick,

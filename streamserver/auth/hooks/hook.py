@@ -207,11 +207,12 @@ _TOLD: Final = frozenset({HookAction.PUBLISH_DONE, HookAction.PLAY_DONE, HookAct
 
 def _digest(request: AccessRequest, headers: Mapping[str, str]) -> bytes:
     """The question without what differs each time. A hash: credentials are not kept."""
+    details = {name: text for name, text in request.details.items() if name != "connection"}
     text = repr(
         (
             request.action, request.protocol, request.stream, request.remote_ip, request.write,
             request.user, request.password, request.token, sorted(request.query.items()),
-            request.user_agent, sorted(headers.items()), sorted(request.details.items()),
+            request.user_agent, sorted(headers.items()), sorted(details.items()),
         )
     )  # fmt: skip
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from streamserver.auth.hooks.words import BadAnswerError, Body, Notice, Verdict
+from streamserver.auth.hooks.words import BadAnswerError, Body, Notice, Verdict, client_of
 from streamserver.auth.request import AccessRequest, Action
 from streamserver.config import HookAction
 from streamserver.errors import InvalidNameError
@@ -41,7 +41,9 @@ class NginxStyle:
         request = notice.request
         call = _NOTICES.get(notice.action)
         values = _common(request)
-        if call is not None:
+        if notice.action is HookAction.DISCONNECT:
+            values |= {"call": "disconnect"}
+        elif call is not None:
             values |= _named(request, call)
         else:
             values |= {"call": f"update_{request.action.value}"}
@@ -88,7 +90,7 @@ def _common(request: AccessRequest) -> dict[str, Any]:
 
 def _named(request: AccessRequest, call: str) -> dict[str, str]:
     name = request.stream.name if request.stream else ""
-    return {"clientid": request.id, "call": call, "name": name}
+    return {"clientid": client_of(request), "call": call, "name": name}
 
 
 def _with_arguments(values: dict[str, Any], request: AccessRequest) -> Body:

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from streamserver.auth.hooks.words import BadAnswerError, Body, Notice, Verdict, query_of
+from streamserver.auth.hooks.words import (
+    BadAnswerError,
+    Body,
+    Notice,
+    Verdict,
+    client_of,
+    query_of,
+)
 from streamserver.auth.request import AccessRequest, Action
 from streamserver.config import HookAction
 from streamserver.errors import InvalidNameError
@@ -129,7 +136,11 @@ _SRS_ACTIONS: Final = {
     Action.PUBLISH: "on_publish",
     Action.PLAY: "on_play",
 }
-_SRS_NOTICES: Final = {HookAction.PUBLISH_DONE: "on_unpublish", HookAction.PLAY_DONE: "on_stop"}
+_SRS_NOTICES: Final = {
+    HookAction.DISCONNECT: "on_close",
+    HookAction.PUBLISH_DONE: "on_unpublish",
+    HookAction.PLAY_DONE: "on_stop",
+}
 _VHOST: Final = "__defaultVhost__"
 
 
@@ -142,7 +153,10 @@ class SrsStyle:
 
     def notice(self, notice: Notice) -> Body:
         """See `Style`."""
-        return Body(values=_srs(notice.request, _SRS_NOTICES[notice.action]))
+        values = _srs(notice.request, _SRS_NOTICES[notice.action])
+        if notice.action is HookAction.DISCONNECT:
+            values |= {"send_bytes": notice.sent_bytes, "recv_bytes": notice.received_bytes}
+        return Body(values=values)
 
     def read(self, answer: HttpAnswer, request: AccessRequest) -> Verdict:
         """Other servers' developers trip here, too: an empty 200 is a no."""
@@ -165,7 +179,7 @@ def _srs(request: AccessRequest, action: str) -> dict[str, Any]:
         "server_id": "streamserver",
         "service_id": "streamserver",
         "action": action,
-        "client_id": request.id,
+        "client_id": client_of(request),
         "ip": request.remote_ip,
         "vhost": _VHOST,
         "app": app,

@@ -13,7 +13,7 @@ from streamserver.errors import StreamServerError
 from streamserver.names import StreamKey
 from streamserver.net.http_client import HttpAnswer
 
-__all__ = ["BadAnswerError", "Body", "Notice", "Style", "Verdict", "query_of"]
+__all__ = ["BadAnswerError", "Body", "Notice", "Style", "Verdict", "client_of", "query_of"]
 
 
 class BadAnswerError(StreamServerError):
@@ -25,16 +25,22 @@ class Notice:
     """Something that a hook is told about a session."""
 
     action: HookAction
-    """``publish_done``, ``play_done`` or ``update``."""
+    """``disconnect``, ``publish_done``, ``play_done`` or ``update``."""
 
     request: AccessRequest
     """What the session had asked; its action tells publisher from viewer."""
 
-    seconds: int
-    """How long it has been here."""
+    seconds: int = 0
+    """How long it has been here; not for a connection."""
 
     log_ms: int = 0
     """Media time of its stream in milliseconds."""
+
+    received_bytes: int = 0
+    """Of a connection: what came."""
+
+    sent_bytes: int = 0
+    """Of a connection: what went."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,11 @@ class Style(Protocol):
 
     def read(self, answer: HttpAnswer, request: AccessRequest) -> Verdict:
         """What an answer means. Raises `BadAnswerError`."""
+
+
+def client_of(request: AccessRequest) -> str:
+    """The id of the connection, which those servers give all its events; else of the session."""
+    return request.details.get("connection") or request.id
 
 
 def query_of(request: AccessRequest) -> str:

@@ -1,4 +1,5 @@
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -209,3 +210,12 @@ class TestSrs:
         ):
             await world.hook.tell(Notice(action=action, request=asked, seconds=1))
             assert world.far_side.json["action"] == name
+
+    async def test_the_end_of_a_connection_has_its_bytes_and_no_stream(self) -> None:
+        world = World("srs", "disconnect")
+        asked = replace(play(details={**DETAILS, "connection": "c7"}), stream=None)
+        notice = Notice(action=HookAction.DISCONNECT, request=asked, received_bytes=7, sent_bytes=9)
+        await world.hook.tell(notice)
+        told = world.far_side.json
+        assert (told["action"], told["client_id"], told["stream"]) == ("on_close", "c7", "")
+        assert (told["recv_bytes"], told["send_bytes"]) == (7, 9)
