@@ -58,6 +58,7 @@ class CredentialControl:
     async def revoke_token(self, token_id: str) -> None:
         """Takes a token back, and ends every session that came with it.
 
+        At once, even where a `StorageError` says that a restart would forget it: call again then.
         Raises `NotFoundError` for an id that is none, or of a token that has ended by itself.
         """
         found = self._access.tokens.revoke(token_id)

@@ -86,9 +86,14 @@ class Reloading:
             except (InvalidConfigError, ConfigError) as error:
                 raise ReloadError(f"nothing was changed: {error}") from None
             self._reload_certificates()
+            try:
+                for part in parts:
+                    await part.apply(loaded.config)
+            except ConfigError as error:
+                # Somebody made the same through the API since it was checked.
+                raise ReloadError(f"not all was changed; reload again: {error}") from None
+            # The last: what was not taken over counts as changed the next time, too.
             self._live.configure(loaded)
-            for part in parts:
-                await part.apply(loaded.config)
             held = [key for key in changed if self._is_live(key)]
             # Against the start, not the last look: it has waited since then.
             waiting = [key for key in _differences(self._started, loaded) if not self._is_live(key)]

@@ -1,4 +1,7 @@
-"""The storage in an SQLite file: one thread of its own does all that touches the disk."""
+"""The storage in an SQLite file: a thread of its own writes, and another one reads.
+
+So a write that waits for another program, or for the disk, keeps no publisher from being let in.
+"""
 
 import asyncio
 import logging
@@ -9,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -45,6 +49,8 @@ T = TypeVar("T")
 _BUSY_TIMEOUT_S: Final = 5.0
 """How long a call waits for another process that writes."""
 
+_READ_TIMEOUT_S: Final = 1.0
+
 _SIGNING_SECRET: Final = "server.signing_secret"
 
 
@@ -53,10 +59,10 @@ class SqliteStorage:
 
     durable = True
 
-    def __init__(self, path: Path, executor: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, writer: "_Worker", reader: "_Worker") -> None:
         self._path = path
-        self._executor = executor
-        self._db = db
+        self._writer = writer
+        self._reader = reader
         self._closed = False
 
     @classmethod
@@ -67,18 +73,19 @@ class SqliteStorage:
         in the log. Raises `StorageInUseError` when another process keeps the file locked or a
         newer program wrote it, and `StorageError` when it cannot be made or written.
         """
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
-        loop = asyncio.get_running_loop()
+        writer = await _Worker.open("storage", partial(_open, path, busy_timeout_s))
         try:
-            db = await loop.run_in_executor(executor, _open, path, busy_timeout_s)
-        except BaseException:
-            executor.shutdown(wait=False)
+            reader = await _Worker.open("storage-reader", partial(_open_reader, path))
+        except BaseException as error:
+            await writer.close()
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(f"{path} cannot be read: {_explain(error)}") from error
             raise
-        return cls(path, executor, db)
+        return cls(path, writer, reader)
 
     async def get_secret_hash(self, name: str) -> str | None:
         """See `Storage`."""
-        return await self._run(
+        return await self._read(
             lambda db: _one(db, "SELECT hash FROM secret WHERE name = ?", (name,))
         )
 
@@ -92,7 +99,7 @@ class SqliteStorage:
 
     async def get(self, key: str) -> Any:
         """See `Storage`."""
-        text = await self._run(
+        text = await self._read(
             lambda db: _one(db, "SELECT value FROM setting WHERE key = ?", (key,))
         )
         return None if text is None else msgspec.json.decode(text)
@@ -132,12 +139,12 @@ class SqliteStorage:
     async def stream_key_hash(self, stream: StreamKey) -> str | None:
         """See `StreamKeys`."""
         query = "SELECT hash FROM stream_key WHERE app = ? AND name = ?"
-        return await self._run(lambda db: _one(db, query, (stream.app, stream.name)))
+        return await self._read(lambda db: _one(db, query, (stream.app, stream.name)))
 
     async def stream_of_key(self, hashed: str) -> StreamKey | None:
         """See `StreamKeys`."""
         query = "SELECT app || '/' || name FROM stream_key WHERE hash = ?"
-        found = await self._run(lambda db: _one(db, query, (hashed,)))
+        found = await self._read(lambda db: _one(db, query, (hashed,)))
         return None if found is None else StreamKey.parse(found)
 
     async def set_stream_key(self, stream: StreamKey, hashed: str) -> None:
@@ -159,7 +166,7 @@ class SqliteStorage:
 
     async def registered_streams(self) -> list[StoredStream]:
         """See `StreamRecords`."""
-        return await self._run(read_streams)
+        return await self._read(read_streams)
 
     async def register_stream(self, stored: StoredStream, hashed: str) -> None:
         """See `StreamRecords`."""
@@ -200,7 +207,7 @@ class SqliteStorage:
 
     async def read_deliveries(self) -> list[StoredDelivery]:
         """See `Deliveries`."""
-        return await self._run(read_deliveries)
+        return await self._read(read_deliveries)
 
     async def forget_deliveries(self, webhook: str) -> None:
         """See `Deliveries`."""
@@ -208,7 +215,7 @@ class SqliteStorage:
 
     async def find_answer(self, ident: str, now_s: int) -> StoredAnswer | None:
         """See `Answers`."""
-        return await self._run(lambda db: find_answer(db, ident, now_s))
+        return await self._read(lambda db: find_answer(db, ident, now_s))
 
     async def keep_answer(self, answer: StoredAnswer, *, now_s: int, keep: int) -> None:
         """See `Answers`."""
@@ -219,17 +226,51 @@ class SqliteStorage:
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._db.close)
-        self._executor.shutdown()
+        await self._reader.close()
+        # The last one: it takes the write-ahead log away.
+        await self._writer.close()
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Where something may be written."""
+        return await self._do(self._writer, work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Sees all that was written before."""
+        return await self._do(self._reader, work)
+
+    async def _do(self, worker: "_Worker", work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise StorageError(f"{self._path} is closed")
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._executor, work, self._db)
+            return await worker.run(work)
         except sqlite3.Error as error:
             raise StorageError(f"{self._path}: {_explain(error)}") from error
+
+
+class _Worker:
+    """A connection and the thread that it lives in."""
+
+    def __init__(self, executor: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
+        self._executor = executor
+        self._db = db
+
+    @classmethod
+    async def open(cls, name: str, connect: Callable[[], sqlite3.Connection]) -> "_Worker":
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        try:
+            db = await asyncio.get_running_loop().run_in_executor(executor, connect)
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
+        return cls(executor, db)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, work, self._db)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._db.close)
+        self._executor.shutdown()
 
 
 def _one(db: sqlite3.Connection, query: str, arguments: tuple[str, ...]) -> str | None:
@@ -254,6 +295,13 @@ def _open(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     except sqlite3.Error as error:
         kind = StorageInUseError if _code(error) in _HELD else StorageError
         raise kind(f"{path} cannot be used: {_explain(error)}") from error
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    # In WAL a reader waits for nobody, save for a moment of recovery or checkpoint.
+    db = sqlite3.connect(path, timeout=_READ_TIMEOUT_S, isolation_level=None)
+    db.execute("PRAGMA query_only = ON").close()
+    return db
 
 
 def _make_private(path: Path) -> None:

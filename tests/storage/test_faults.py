@@ -1,5 +1,6 @@
 """A database that is full, locked or damaged, at the start and while it is used."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamserver.control.live_record import next_boot
+from streamserver.names import StreamKey
 from streamserver.storage import (
     MemoryStorage,
     SqliteStorage,
@@ -16,6 +18,8 @@ from streamserver.storage import (
     open_storage,
 )
 from streamserver.storage.location import DATABASE_NAME
+
+SHOW = StreamKey("live", "show")
 
 PAGES = "PRAGMA max_page_count = 1"
 """SQLite takes the number of pages that there are: from here on the disk is as good as full."""
@@ -130,3 +134,23 @@ async def test_damage_while_it_is_used_is_told_and_the_next_start_begins_anew(
     await again.close()
     assert list(tmp_path.glob(f"{DATABASE_NAME}.corrupt-*"))
     assert "is corrupt" in caplog.text
+
+
+async def test_a_write_that_waits_for_another_program_keeps_no_reader_waiting(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.sqlite"
+    storage = await SqliteStorage.open(path, busy_timeout_s=600)
+    await storage.set_stream_key(SHOW, "hash")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(storage.set("x", 1))
+        assert await storage.stream_key_hash(SHOW) == "hash"
+        assert await storage.stream_of_key("hash") == SHOW
+        assert await storage.get("x") is None
+        assert not writing.done()
+        other.execute("ROLLBACK")
+    await writing
+    assert await storage.get("x") == 1
+    await storage.close()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["x.sqlite"]
