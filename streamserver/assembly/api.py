@@ -139,6 +139,7 @@ def make_api(ground: Ground, parts: Parts, management: Management, doors: Doors)
 
 def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors) -> ServerMetrics:
     hub, hls, live, webrtc = parts.hub, parts.hls, parts.live, doors.webrtc
+    video = hub.video_renditions
     return ServerMetrics(
         MetricsSources(
             facts=ground.facts,
@@ -158,7 +159,7 @@ def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors)
             access=parts.access,
             destinations=parts.destinations,
             renditions=hub.renditions,
-            video_renditions=hub.video_renditions,
+            video_renditions=video,
             events=parts.events.log,
             announcer=parts.events.announcer,
             event_streams=management.event_streams,
@@ -168,6 +169,7 @@ def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors)
                 "hls": hls.held_bytes,
                 **live.output.held_bytes(),
                 "rtp": 0 if webrtc is None else webrtc.output.held_bytes,
+                "converted": 0 if video is None else video.held_bytes,
             },
             reader_jumps=lambda: live.output.stats.jumps,
         )

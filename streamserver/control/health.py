@@ -32,7 +32,7 @@ _DECLARED_WITHIN_A: Final = 4
 """More than a quarter beside what the encoder declares is another frame rate."""
 
 _MANY_LEFT_OUT: Final = 20
-"""Of so many pictures one may be left out unnoticed: a conversion begins with late ones."""
+"""Of so many pictures one may be left out of a conversion unnoticed."""
 
 _SEVERITIES: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
@@ -139,13 +139,13 @@ def _webrtc(stream: Stream, now_ns: int) -> Iterator[Health]:
             severity=Severity.ERROR,
             message=f"Viewers over WebRTC see nothing: {conversion.fault}.",
         )
-    if conversion.skipped + conversion.dropped > conversion.packets_in // _MANY_LEFT_OUT:
+    if conversion.behind > conversion.packets_in // _MANY_LEFT_OUT:
         yield Health(
             code="video_conversion_behind",
             severity=Severity.WARNING,
             message="The server has too much to do to convert all pictures for WebRTC in time: "
-            f"{conversion.skipped + conversion.dropped} were left out so far. Fewer pixels or "
-            "pictures a second would help.",
+            f"{conversion.behind} were left out so far. Fewer pixels or pictures a second would "
+            "help.",
         )
 
 

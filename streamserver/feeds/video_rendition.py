@@ -131,6 +131,8 @@ class VideoRendition:
         self._needs_keyframe = True
         self._keyframe_wanted = False
         self._catching_up = True
+        self._has_shown = False
+        """Whether this run has; before, it catches up with what came when nobody watched."""
         self._has_sounded = False
         self._first_ms = self._newest_ms = -1
         """Log time of the newest picture: when this began, and now."""
@@ -248,7 +250,9 @@ class VideoRendition:
         late = now_ns - packet.received_ns > most_ns and bool(self._waiting)
         self._catching_up = late
         self.stats.skipped += late
+        self.stats.behind += late and self._has_shown
         if not late:
+            self._has_shown = True
             self._times[packet.pts] = packet.received_ns, packet.duration
             if len(self._times) > _TIMES_KEPT:
                 del self._times[next(iter(self._times))]
@@ -308,6 +312,7 @@ class VideoRendition:
     def _new_run(self) -> None:
         self._run += 1
         self._target = None
+        self._has_shown = False
         self._needs_keyframe = True
         self.stats.dropped += len(self._waiting)
         self._waiting.clear()
@@ -342,6 +347,7 @@ class VideoRendition:
         for _ in range(left_out):
             self._waiting_bytes -= len(waiting.popleft()[1].data)
         self.stats.dropped += left_out
+        self.stats.behind += left_out
         self._needs_keyframe = not waiting
 
     def _beginning(self, source: Track) -> Begin:

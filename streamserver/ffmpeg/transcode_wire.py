@@ -20,6 +20,7 @@ from streamserver.errors import RemoteProtocolError
 
 __all__ = [
     "COMMAND",
+    "MAX_PIXELS",
     "MAX_RECORD",
     "Begin",
     "Coded",
@@ -38,6 +39,10 @@ COMMAND: Final = (sys.executable, "-m", "streamserver.ffmpeg.transcode")
 
 MAX_RECORD: Final = 16 * 1024 * 1024
 """Bytes of one record; an access unit is half of it at most."""
+
+MAX_PIXELS: Final = 4096 * 2304
+"""Of one picture: the largest of level 5.2 (ITU-T H.264, table A-1). A larger one of a publisher
+that means ill would take gigabytes to decode."""
 
 _HEAD: Final = Struct(">IB")
 _CODED: Final = Struct(">qq?")

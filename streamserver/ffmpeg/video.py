@@ -13,16 +13,12 @@ from av.error import FFmpegError
 from av.video.frame import PictureType
 
 from streamserver.errors import RemoteProtocolError
-from streamserver.ffmpeg.transcode_wire import Begin, Coded, Configured, Picture
+from streamserver.ffmpeg.transcode_wire import MAX_PIXELS, Begin, Coded, Configured, Picture
 from streamserver.media.h264 import NAL_AUD, NAL_PPS, NAL_SEI, NAL_SPS, AvcConfig, nal_type
 from streamserver.media.nal import join_nals, split_annex_b
 from streamserver.media.track import VIDEO_CLOCK, Codec
 
-__all__ = ["MAX_PIXELS", "VideoTranscoder"]
-
-MAX_PIXELS: Final = 4096 * 2304
-"""Of one picture: the largest of level 5.2 (ITU-T H.264, table A-1). A larger one of a publisher
-that means ill would take gigabytes to decode."""
+__all__ = ["VideoTranscoder"]
 
 _KEYFRAME_EVERY: Final = 2 * VIDEO_CLOCK
 

@@ -140,6 +140,10 @@ class VideoRenditionStats:
     dropped: int = 0
     """Access units left out up to a keyframe because too many waited, or no process was there."""
 
+    behind: int = 0
+    """How many of these were skipped or dropped since the process had too much to do, not because
+    it was beginning."""
+
     late: int = 0
     """Pictures left out because their epoch was over when they were done."""
 

@@ -11,9 +11,15 @@ from dataclasses import fields
 from typing import Final
 
 from streamserver.clock import Clock
-from streamserver.errors import LimitError, RemoteProtocolError, StreamServerError
+from streamserver.errors import (
+    LimitError,
+    RemoteProtocolError,
+    StreamServerError,
+    UnplayableError,
+)
 from streamserver.feeds.video_rendition import VideoRendition, video_converted
 from streamserver.ffmpeg.transcode_wire import (
+    MAX_PIXELS,
     Configured,
     Fault,
     Picture,
@@ -105,7 +111,15 @@ class VideoRenditions(StreamListener):
         return len(self._workers)
 
     def check(self, stream: Stream) -> None:
-        """Raises `LimitError` where as many streams are converted as may be."""
+        """Raises `UnplayableError` for pictures that are too large to be converted, and
+        `LimitError` where as many streams are converted as may be."""
+        for track in stream.tracks:
+            if track.width * track.height > MAX_PIXELS:
+                raise UnplayableError(
+                    f"Browsers cannot play the video as it is, and {track.width}x{track.height} "
+                    "pixels are too many to be converted. In OBS: Settings → Video → Output "
+                    "(Scaled) Resolution."
+                )
         if stream not in self._workers and len(self._workers) >= self._most:
             raise LimitError(
                 f"The server converts the video of {self._most} other streams already, and "
@@ -132,6 +146,11 @@ class VideoRenditions(StreamListener):
         for stats in (self._past, *(worker.stats for worker in self._workers.values())):
             _add(sums, stats)
         return sums
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in the logs, pictures and sound."""
+        return sum(worker.rendition.log.bytes for worker in self._workers.values())
 
     def tick(self, now_ns: int) -> None:
         """Lets those go that nobody watches, and ends processes that hang."""

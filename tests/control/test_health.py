@@ -144,9 +144,9 @@ async def test_pictures_that_are_converted_for_browsers_are_told_of():
     stream.tracks = tuple(replace(track, chroma_format="4:2:2") for track in stream.tracks)
     stream.conversion = VideoRenditionStats()
     assert codes(publication) == ["pixel_format", "webrtc_transcoded"]
-    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=5)
+    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=50, behind=5)
     assert codes(publication) == ["pixel_format", "webrtc_transcoded"]
-    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=4, dropped=2)
+    stream.conversion = VideoRenditionStats(running=1, packets_in=100, skipped=6, behind=6)
     assert "video_conversion_behind" in codes(publication)
     stream.conversion = VideoRenditionStats(running=1, fault="it is odd")
     first = health(stream, publication.world.clock.now_ns)[0]

@@ -218,6 +218,7 @@ def test_who_begins_late_decodes_what_came_before_without_showing_it() -> None:
     shown = sum(not one.late for one in taken)
     assert 1 <= shown <= 3
     assert world.stats.skipped == 100 - shown
+    assert world.stats.behind == 0
 
 
 def test_a_process_that_follows_another_begins_with_the_newest_keyframe() -> None:
@@ -246,7 +247,7 @@ def test_one_that_is_too_slow_goes_on_at_a_keyframe() -> None:
     world.begun()
     world.coded()
     world.pictures(60)
-    assert world.stats.dropped == 49
+    assert world.stats.dropped == world.stats.behind == 49
     assert world.coded().pts == 50 * 3600
     # With no keyframe among what waits, all is left out up to the next.
     world.pictures(100, keyframe=False)

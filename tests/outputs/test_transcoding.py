@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from streamserver.clock import SystemClock
-from streamserver.errors import LimitError
+from streamserver.errors import LimitError, UnplayableError
 from streamserver.ffmpeg.transcode_wire import (
     Begin,
     Coded,
@@ -167,6 +167,7 @@ async def test_one_process_serves_all_lingers_and_goes():
         await until(lambda: len(pictures(one)) == 2)
         assert (len(it.children), len(it.renditions), running(stream)) == (1, 1, 1)
         assert [track.codec for track in it.renditions.tracks(stream)] == [Codec.H264]
+        assert it.renditions.held_bytes == 2 * len(b"picture")
         one.release()
         two.release()
         it.renditions.tick(it.clock.now_ns)
@@ -292,6 +293,13 @@ async def test_more_streams_than_may_be_are_not_converted():
         it.renditions.check(one)
         with pytest.raises(LimitError, match="converts the video of 1 other"):
             it.renditions.check(other)
+
+
+async def test_pictures_that_are_too_large_are_not_converted():
+    async with world() as it:
+        large = replace(video_track(codec=Codec.H265), width=7680, height=4320)
+        with pytest.raises(UnplayableError, match="7680x4320 pixels are too many"):
+            it.renditions.check(await it.publish(track=large))
 
 
 async def test_a_fault_is_told_until_the_next_run(caplog):
