@@ -1,6 +1,7 @@
 """Servers that take streams from us: nginx-rtmp, node-media-server, and our own sink."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,11 @@ class FarSide:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         raise NotImplementedError

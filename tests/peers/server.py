@@ -49,8 +49,9 @@ class RunningServer:
 
     The ports stay the same over `restart`, so that its URLs do too. ``settings`` are further
     ``section.key=value`` flags, ``config`` is TOML for a configuration file, ``publish_key`` is
-    configured where it is given (otherwise publishing from here is open). A context manager:
-    entering starts it and waits until it is ready.
+    configured where it is given (otherwise publishing from here is open), ``prefix`` stands before
+    the command and becomes it, as ``prlimit`` does. A context manager: entering starts it and waits
+    until it is ready.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class RunningServer:
         arguments: tuple[str, ...] = (),
         config: str = "",
         publish_key: str = "",
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
+        self.prefix = prefix
         self.rtmp_port, self.http_port, self.https_port, self.rtmps_port = free_ports(4)
         (self.webrtc_port,) = free_ports(1)
         self.base_url = f"http://127.0.0.1:{self.http_port}"
@@ -121,7 +124,7 @@ class RunningServer:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "streamserver", self.command),
+                    *(*self.prefix, sys.executable, "-m", "streamserver", self.command),
                     *("--config", str(path), *flags, *self.arguments),
                 ],
                 stdin=subprocess.DEVNULL,
