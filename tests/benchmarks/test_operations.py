@@ -44,8 +44,8 @@ PLAYLIST_CALLS = 16
 PART_CALLS = 10
 """From the bytes of a request to the bytes of its answer."""
 
-ASKING_CALLS = 22
-ANSWERING_CALLS = 12
+ASKING_CALLS = 15
+ANSWERING_CALLS = 10
 """For a viewer whose playlist waits for the next part, and when it is there."""
 
 _STAND_INS = ("Rig.", "FakeClock.", "FakeTransport.", "Turns.")

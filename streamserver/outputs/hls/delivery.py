@@ -94,6 +94,12 @@ class HlsDelivery:
         self._last_parts = 0
         self._starting: list[tuple[Waiter, Callable[[], Reply]]] = []
         self._waiters: list[Waiter] = []
+        self._next: list[Waiter] = []
+        """Those who asked for the very next part; told apart, for they are nearly all."""
+        self._next_place = (NO_DIRECTIVE, NO_DIRECTIVE)
+        self._next_query: bytes | None = None
+        """How they ask. None where nobody can yet, or any more."""
+        self._next_hold_ns = 0
         self._hint_waiters: list[Waiter] = []
 
     @property
@@ -127,6 +133,7 @@ class HlsDelivery:
         self.window.publish_hint(self._hint)
         self._reply = self._near = None
         self._answer_waiters()
+        self._expect()
 
     def end(self) -> None:
         """Nothing more will come: the playlist says so, and nobody waits any longer."""
@@ -140,14 +147,16 @@ class HlsDelivery:
             self._resume([waiter for waiter, _ in self._starting], NEVER_STARTED)
             self._starting = []
         self._answer_waiters()
+        self._expect()
 
     def abandon(self) -> None:
         """The output failed and begins anew: whoever waits shall ask again, and find the new one.
 
         The playlist does not end; what is listed stays to be had until `clear`.
         """
-        waiters = [*self._waiters, *self._hint_waiters, *(waiter for waiter, _ in self._starting)]
-        self._waiters, self._hint_waiters, self._starting = [], [], []
+        waiters = [*self._waiters, *self._next, *self._hint_waiters]
+        waiters += [waiter for waiter, _ in self._starting]
+        self._waiters, self._next, self._hint_waiters, self._starting = [], [], [], []
         self._resume(waiters, BEGUN_ANEW)
 
     def clear(self) -> None:
@@ -158,6 +167,7 @@ class HlsDelivery:
     def tick(self, now_ns: int) -> None:
         """Answers those whose time is over, and forgets those who went away."""
         self._waiters = self._sweep(self._waiters, now_ns, TIMED_OUT)
+        self._next = self._sweep(self._next, now_ns, TIMED_OUT)
         self._hint_waiters = self._sweep(self._hint_waiters, now_ns, TIMED_OUT)
         if self._starting:
             waiting = self._sweep([waiter for waiter, _ in self._starting], now_ns, NOT_YET)
@@ -207,6 +217,12 @@ class HlsDelivery:
 
     def ask_playlist(self, query: bytes, owner: Counted | None, now_ns: int) -> Reply | Waiter:
         """Asked for the media playlist, perhaps for one that does not exist yet."""
+        if query == self._next_query:
+            msn, part = self._next_place
+            waiter = self._parking.enter(owner, now_ns + self._next_hold_ns, msn=msn, part=part)
+            if isinstance(waiter, Waiter):
+                self._next.append(waiter)
+            return waiter
         window = self.window
         if not window.is_ready:
             return self.when_ready(self.playlist, owner, now_ns)
@@ -220,8 +236,7 @@ class HlsDelivery:
             return problem(400, str(error))
         if msn == NO_DIRECTIVE or self._is_there(msn, part):
             return self.playlist()
-        # Nearly all ask for the very next part.
-        if (msn, part) != window.hint and self._is_too_far(msn, part):
+        if self._is_too_far(msn, part):
             self._stats.bad_requests += 1
             return _TOO_FAR
         waiter = self._parking.enter(owner, now_ns + self._hold_ns, msn=msn, part=part)
@@ -245,7 +260,7 @@ class HlsDelivery:
 
     def expel(self, owner: Counted, reply: Reply) -> None:
         """Answers what one viewer waits for; no name is told to it any more."""
-        mine = [waiter for waiter in self._waiters if waiter.owner is owner]
+        mine = [waiter for waiter in (*self._waiters, *self._next) if waiter.owner is owner]
         mine += [waiter for waiter, _ in self._starting if waiter.owner is owner]
         self._resume(mine, reply)
 
@@ -297,9 +312,9 @@ class HlsDelivery:
         if self._starting and self.window.is_ready:
             self._slicer.submit(self._start(self._starting))
             self._starting = []
-        if not self._waiters:
-            return
-        ready = []
+        ready: list[Waiter] = []
+        if self._next and self._is_there(*self._next_place):
+            ready, self._next = self._next, []
         kept = []
         for waiter in self._waiters:
             if self._is_there(waiter.msn, waiter.part):
@@ -309,6 +324,19 @@ class HlsDelivery:
         self._waiters = kept
         if ready:
             self._resume(ready, self.playlist())
+
+    def _expect(self) -> None:
+        """Prepares for those who ask for what the playlist of now lets them expect."""
+        window, place = self.window, self.window.hint
+        if not window.is_ready or window.ended or place is None:
+            self._next_query = None
+        elif place != self._next_place or self._next_query is None:
+            # Whoever is left asked for a part that did not come, as the segment ended before it.
+            self._waiters += self._next
+            self._next = []
+            self._next_place = place
+            self._next_query = b"_HLS_msn=%d&_HLS_part=%d" % place
+            self._next_hold_ns = self._hold_ns
 
     def _resume(self, waiters: list[Waiter], reply: Reply) -> None:
         if waiters:
