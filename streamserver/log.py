@@ -94,6 +94,11 @@ class Log(Generic[T]):
         """The position of the newest keyframe still held."""
         return self._keyframes[-1] if self._keyframes else None
 
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody wants to be woken by every item, large or small."""
+        return len(self._wakers) > len(self._quiet)
+
     def append(self, item: T, *, size: int, at_ms: int, keyframe: bool = False) -> int:
         """Adds an item and answers its position.
 

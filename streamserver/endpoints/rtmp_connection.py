@@ -182,6 +182,8 @@ class RtmpConnection(asyncio.Protocol):
 
     def tick(self, now_ns: int) -> None:
         """Applies deadlines."""
+        if self._publisher is not None:
+            self._publisher.tick(self.session.bytes_received)
         due_ns = self.session.next_timeout_ns
         if due_ns is None or now_ns < due_ns or self._closing:
             return
@@ -290,11 +292,12 @@ class RtmpConnection(asyncio.Protocol):
             self.session.reject_publish(request, str(refusal), refusal.rtmp_code)
             self._flush()
             return
-        now_ns = self._endpoint.now_ns()
-        if self._closing or not self.session.accept_publish(request, now_ns):
+        now_ns, transport = self._endpoint.now_ns(), self._transport
+        accepted = not self._closing and self.session.accept_publish(request, now_ns)
+        if transport is None or not accepted:
             publication.close("the publisher left while it was let in")
             return
-        self._publisher = RtmpPublisher(publication, self._peer)
+        self._publisher = RtmpPublisher(publication, self._peer, transport)
         self._let_in()
         self._outcome = "published"
         for event in self.session.events():

@@ -1,9 +1,11 @@
 """The publishing half of an RTMP connection: from leave to publish until the end of it."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
 from streamserver.control.publishing import Publication
+from streamserver.endpoints.rtmp_patience import Patience
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.events import MediaReceived
@@ -16,8 +18,11 @@ logger = logging.getLogger(__name__)
 class RtmpPublisher:
     """One publisher that was let in."""
 
-    def __init__(self, publication: Publication, peer: str) -> None:
-        """``peer`` names it in log lines."""
+    def __init__(
+        self, publication: Publication, peer: str, transport: asyncio.BaseTransport
+    ) -> None:
+        """``peer`` names it in log lines; ``transport`` is where its media comes from."""
+        self._patience = Patience(transport)
         self.session = publication.session
         self._publication = publication
         self._peer = peer
@@ -38,8 +43,14 @@ class RtmpPublisher:
         """``onMetaData`` has come."""
         self._ingest.metadata(values)
 
+    def tick(self, received_bytes: int) -> None:
+        """Time passes; so many bytes have come over the connection."""
+        log = self._publication.lease.stream.packets
+        self._patience.tick(received_bytes, hurried=log.hurried)
+
     def close(self, reason: str) -> None:
         """The publisher has left, or must."""
+        self._patience.end()
         assembler = self._ingest.assembler
         assembler.flush()
         counters = assembler.counters

@@ -1,0 +1,125 @@
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from streamserver.endpoints.rtmp_patience import Patience
+from streamserver.log import Log
+from tests.fakes import Turns
+
+
+class Transport(asyncio.BaseTransport):
+    """Remembers what is set on its socket."""
+
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        super().__init__()
+        self.sock = sock
+        self.marks: list[int] = []
+        self.closing = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        self.marks.append(value)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def ticks(patience: Patience, *sizes: int, hurried: bool = False) -> None:
+    for size in sizes:
+        total = patience._received + size
+        patience.tick(total, hurried=hurried)
+
+
+def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
+    transport = Transport()
+    patience = Patience(transport)
+    ticks(patience, 83_000)
+    assert patience.mark == 1
+    ticks(patience, 83_000, 143_000, 83_000, 80_000)
+    assert transport.marks == [4096]
+    ticks(patience, 10_000_000, 10_000_000)
+    assert patience.mark == 16 * 1024
+
+
+def test_who_falls_silent_or_sends_little_is_read_at_once():
+    for few in (0, 5_000):
+        patience = Patience(Transport())
+        ticks(patience, 83_000, 83_000)
+        assert patience.mark == 4096
+        ticks(patience, few)
+        assert patience.mark == 1
+
+
+def test_nobody_who_is_in_a_hurry_waits():
+    patience = Patience(Transport())
+    ticks(patience, 83_000, 83_000)
+    ticks(patience, 83_000, hurried=True)
+    assert patience.mark == 1
+    ticks(patience, 83_000)
+    assert patience.mark == 4096
+    patience.end()
+    assert patience.mark == 1
+
+
+def test_the_socket_of_a_closed_transport_is_left_alone():
+    transport = Transport()
+    patience = Patience(transport)
+    ticks(patience, 83_000, 83_000)
+    transport.closing = True
+    patience.end()
+    assert transport.marks == [4096]
+
+
+def test_a_log_is_hurried_while_somebody_wants_every_item():
+    log: Log[bytes] = Log(max_ms=1000, max_bytes=1000, schedule=Turns())
+    found = [log.hurried]
+    quiet = log.wake(lambda: None, quiet_until_ms=lambda: 0)
+    found.append(log.hurried)
+    keen = log.wake(lambda: None)
+    found.append(log.hurried)
+    quiet()
+    keen()
+    found.append(log.hurried)
+    assert found == [False, False, True, False]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_RCVLOWAT"), reason="no low-water mark here")
+async def test_bytes_below_the_mark_stay_in_the_kernel_until_it_is_lowered():
+    loop = asyncio.get_running_loop()
+    got: list[bytes] = []
+    made: asyncio.Future[asyncio.BaseTransport] = loop.create_future()
+
+    class Taker(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.set_result(transport)
+
+        def data_received(self, data: bytes) -> None:
+            got.append(data)
+
+    server = await loop.create_server(Taker, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    transport = await made
+    patience = Patience(transport)
+    ticks(patience, 83_000, 83_000)
+    writer.write(b"x" * 100)
+    await writer.drain()
+    # Longer than any wake-up that were due; nothing is asserted about how long.
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not got
+    patience.end()
+    async with asyncio.timeout(30):
+        while not got:
+            await asyncio.sleep(0.005)
+    assert got == [b"x" * 100]
+    writer.close()
+    transport.close()
+    server.close()
+    await server.wait_closed()
