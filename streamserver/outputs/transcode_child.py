@@ -54,7 +54,7 @@ class _Process:
         if self._process.stdin is not None:
             self._process.stdin.close()
         await end(self._process)
-        return await self._last_words
+        return await self._last_words or f"exit code {self._process.returncode}"
 
 
 async def open_child() -> Child:
