@@ -11,7 +11,7 @@ __all__ = ["COMMAND", "MAX_SLATE_BYTES", "SlateRequest"]
 COMMAND: Final = (sys.executable, "-m", "streamserver.ffmpeg.slate")
 """How to run the child."""
 
-MAX_SLATE_BYTES: Final = 8 << 20
+MAX_SLATE_BYTES: Final = 4 << 20
 """Most bytes that a slate becomes; one that would be larger is an error."""
 
 
