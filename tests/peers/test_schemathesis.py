@@ -17,7 +17,7 @@ from tests.peers.server import RunningServer
 
 _SECONDS: Final = int(os.environ.get("STREAMSERVER_TEST_SCHEMATHESIS_S", "45"))
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(_SECONDS + 180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(2 * _SECONDS + 480)]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_schemathesis_finds_nothing(server: RunningServer) -> None:
         env={**os.environ, "STREAMSERVER_TEST_TOKEN": server.api_token},
         capture_output=True,
         text=True,
-        timeout=_SECONDS + 120,
+        timeout=2 * _SECONDS + 420,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
