@@ -133,6 +133,28 @@ async def test_sender_reports_bring_picture_and_sound_together(ahead_ms: int) ->
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("unheard_ms", [160, 900, 4_000])
+async def test_sound_that_was_never_recorded_is_a_hole_and_pictures_stay(unheard_ms: int) -> None:
+    one = await world()
+    one.run(6)
+    one.publisher.audio = False
+    one.run(unheard_ms / 1000)
+    one.publisher.audio, one.publisher.unheard_ns = True, unheard_ms * MS
+    before = len(one.packets(Kind.AUDIO))
+    one.run(6)
+    video, audio = one.packets(Kind.VIDEO), one.packets(Kind.AUDIO)
+    skew_ms = video[-1].dts * 1000 / 90_000 - audio[-1].dts * 1000 / 48_000
+    arrived_ms = (video[-1].received_ns - audio[-1].received_ns) / 1e6
+    assert skew_ms - arrived_ms == pytest.approx(0, abs=2)
+    # Half a second is what it takes to be sure, of packets every 20 ms.
+    steps = [after.dts - at.dts for at, after in pairwise(audio)]
+    (hole,) = [index for index, step in enumerate(steps) if step != 960]
+    assert before <= hole <= before + 50
+    assert steps[hole] == pytest.approx(960 + 48 * unheard_ms, abs=96)
+    assert all(abs(after.dts - at.dts - 3_000) <= 2 for at, after in pairwise(video))
+    assert one.stream.epoch == 0
+
+
 async def test_reports_that_disagree_by_seconds_are_not_followed() -> None:
     one = await world()
     one.publisher.video_ahead_ns = 40 * SECOND

@@ -96,6 +96,8 @@ class Publisher:
         self.feedback: list[TransportFeedback] = []
         self.reports: list[ReceiverReport] = []
         self.video_ahead_ns = 0
+        self.unheard_ns = 0
+        """Sound that was not recorded: its time stamps do not count it."""
         self.sends_reports = True
         self._deliver, self._deliver_rtcp, self._tick = deliver, deliver_rtcp, tick
         self._tick_ms, self._sound_ms = tick_ms, sound_ms
@@ -157,6 +159,8 @@ class Publisher:
 
     def _ticks_of(self, ssrc: int, rate: int) -> int:
         elapsed = self.now_ns - self._start_ns
+        if ssrc == AUDIO_SSRC:
+            elapsed -= self.unheard_ns
         return self._stamps[ssrc] + elapsed * rate // SECOND & 0xFFFF_FFFF
 
     def _video(self) -> None:
