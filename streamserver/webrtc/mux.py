@@ -28,6 +28,9 @@ __all__ = ["Mux", "MuxSettings"]
 _BATCH: Final = 64
 """Datagrams that are read before the loop may do something else."""
 
+_DTLS_BATCH: Final = 8
+"""The same of DTLS, where a datagram may cost a signature: half a millisecond and more."""
+
 _DATAGRAM_BYTES: Final = 2048
 """Larger datagrams hold nothing that WebRTC sends; they are cut, and then fail their checks."""
 
@@ -204,6 +207,7 @@ class Mux:
     def _read(self, udp: UdpSocket) -> None:
         receive, buffers, arena = udp.sock.recvmsg_into, self._buffers, self.received
         stats, peers, now = self.stats, udp.peers, self.clock.monotonic_ns
+        dtls_left = _DTLS_BATCH
         for _ in range(_BATCH):
             try:
                 size, ancillary, _flags, remote = receive(buffers, ANCILLARY_BYTES)
@@ -228,6 +232,9 @@ class Mux:
                 self._on_udp_stun(udp, bytes(arena.view[:size]), remote, ancillary)
             elif 19 < first < 64 and (peer := peers.get(remote)) is not None:
                 peer.on_dtls(bytes(arena.view[:size]), now())
+                dtls_left -= 1
+                if not dtls_left:
+                    return  # what is left makes the socket readable in the next turn, too
             else:
                 stats.unknown += 1
 

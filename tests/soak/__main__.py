@@ -1,8 +1,8 @@
 """``python -m tests.soak [--minutes N]``: a server that everybody comes to and leaves again.
 
-One stream stays, with viewers that must miss nothing; beside it publishers and viewers of RTMP, FLV
-and HLS come and go, and destinations fail in several ways. Ends with a report; 1 when something
-leaked or was missed.
+One stream stays, with viewers over RTMP, HLS and WHEP that must miss nothing; beside it publishers
+and viewers of RTMP, FLV, HLS, WHIP and WHEP come and go, and destinations fail in several ways.
+Ends with a report; 1 when something leaked or was missed.
 """
 
 import argparse
@@ -17,14 +17,27 @@ from typing import Any, Final
 from streamserver.sink import Misbehavior, Sink, SinkEvent, SinkSettings
 from tests.peers.server import RunningServer
 from tests.soak.report import Sample, faults, report, sample
-from tests.soak.traffic import Seen, Site, come_and_go, publish, watch_hls, watch_rtmp
+from tests.soak.rtc import watch_whep, whep_for_a_while, whip_for_a_while
+from tests.soak.traffic import (
+    WAYS,
+    Seen,
+    Site,
+    come_and_go,
+    note_own_lag,
+    publish,
+    watch_hls,
+    watch_rtmp,
+)
 
 _EVERY_S: Final = 5
 _QUIET_S: Final = 40
 """Until all is gone after the end: reconnect window, presence of HLS viewers, lingering feeds."""
 
 _SINKS: Final = ("none", "drop:7s", "stall", "reject", "slow:100k", "close-each")
-_CROWD: Final = {"publisher": 3, "rtmp": 4, "flv": 4, "hls": 4}
+_CROWD: Final = {"publisher": 3, "rtmp": 4, "flv": 4, "hls": 4, "whip": 2, "whep": 3}
+_WAYS: Final = {**WAYS, "whip": whip_for_a_while, "whep": whep_for_a_while}
+_NAMES: Final = {"publisher": "churn", "whip": "browser"}
+"""What publishers name their streams; viewers choose among these and the steady one."""
 _STEADY: Final = "steady"
 
 
@@ -52,13 +65,19 @@ async def _crowd(server: RunningServer, seen: Seen, minutes: float) -> list[Samp
     tasks = [loop.create_task(_guarded("publisher", seen, publish(site, _STEADY)))]
     await asyncio.to_thread(server.wait_live, f"live/{_STEADY}")
     await asyncio.sleep(5)
-    steady = {"RTMP": watch_rtmp(site, _STEADY), "HLS": watch_hls(site, _STEADY)}
+    steady = {
+        "RTMP": watch_rtmp(site, _STEADY),
+        "HLS": watch_hls(site, _STEADY),
+        "WHEP": watch_whep(site, _STEADY),
+    }
     tasks += [loop.create_task(_guarded(name, seen, work)) for name, work in steady.items()]
     tasks.append(loop.create_task(_look(server, samples)))
+    tasks.append(loop.create_task(note_own_lag(seen)))
     for way, count in _CROWD.items():
         for at in range(count):
-            name = f"churn{at}" if way == "publisher" or at % 2 else _STEADY
-            tasks.append(loop.create_task(come_and_go(site, way, name)))
+            names = [f"churn{at}", f"browser{at}", _STEADY]
+            name = f"{_NAMES[way]}{at}" if way in _NAMES else names[at % 3]
+            tasks.append(loop.create_task(come_and_go(site, way, name, _WAYS[way])))
     await asyncio.sleep(minutes * 60)
     for task in reversed(tasks):
         task.cancel()

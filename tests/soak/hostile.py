@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from streamserver.config import load, memory_bound
+from streamserver.endpoints.strangers import StrangersSettings
 from streamserver.net.tls import self_signed_pem
 from tests.peers.server import RunningServer
 from tests.soak.misdeeds import MISDEEDS, Ports, attack
@@ -26,6 +27,9 @@ from tests.soak.report import Sample, sample, worst_lag
 from tests.soak.traffic import Seen, Site, note_own_lag, publish, watch_hls, watch_rtmp
 
 _MIB: Final = 1024 * 1024
+_PER_CONNECTION: Final = 128 * 1024
+"""Heads, bodies and buffers of TLS; a peer of WebRTC has about as much."""
+
 _SETTINGS: Final = ("limits.connections_per_address=20000",)
 
 
@@ -106,11 +110,11 @@ def _judge(samples: list[Sample], seen: Seen, connected: int, viewers: int, watc
     config = load(environ={}, overrides=_SETTINGS, directory=Path("/nowhere")).config
     bound = memory_bound(config)
     before, most = samples[0].memory, max(one.memory for one in samples)
-    # What strangers may make us hold, over both kinds of ports.
-    strangers = connected * config.limits.bytes_before_auth
+    # What strangers may make us hold: over RTMP and RTMPS together, and for each connection.
+    strangers = 2 * StrangersSettings().max_held_bytes + connected * _PER_CONNECTION
     allowed = bound.per_stream_bytes + bound.per_publisher_connection_bytes
     allowed += viewers * bound.per_viewer_bytes
-    print(f"{connected} hostile connections; {watching} of {viewers} viewers still watch")
+    print(f"{connected} hostile connections; {watching} viewers, {viewers} are ours")
     print(f"longest silence of a viewer while they came: {_seconds(seen.longest_s)}")
     print(f"the server's loop was late by at most {worst_lag(samples[0], samples[-1])}")
     print(f"our own clients were late by {seen.own_lag_s:.2f} s, their publisher {seen.late_s:.2f}")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from streamserver.webrtc import stun
 from tests.endpoints.rtmp_client import message, number, string
+from tests.webrtc.offers import CHROMIUM_PLAY
 
 __all__ = ["MISDEEDS", "Ports", "attack"]
 
@@ -155,6 +156,21 @@ _DTLS_HELLO: Final = bytes.fromhex("16fefd00000000000000000030010000240000000000
 )
 
 
+async def _false_viewer(writer: Writer, reader: asyncio.StreamReader, port: int) -> None:
+    """Is let in to watch, and then shows the wrong password and the wrong certificate."""
+    writer.write(_post("/whep/live/steady", CHROMIUM_PLAY.encode()))
+    answer = await reader.readuntil(b"a=ice-ufrag:")
+    answer = await reader.readuntil(b"\r\n")
+    name = answer.strip() + b":load"
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        asyncio.DatagramProtocol, remote_addr=("127.0.0.1", port)
+    )
+    try:
+        await _flood(transport, lambda: _check(name))
+    finally:
+        transport.close()
+
+
 async def _tcp_garbage(writer: Writer) -> None:
     for _ in range(100):
         writer.write(struct.pack(">H", 200) + random.randbytes(200))
@@ -176,12 +192,16 @@ def _false_media() -> bytes:
     return b"\x80\x66" + random.randbytes(1100)
 
 
-def _false_check() -> bytes:
+def _check(name: bytes) -> bytes:
     """Signed with a password that is nobody's."""
     return stun.request(
-        os.urandom(12), b"%016x:load" % random.getrandbits(64), b"x" * 24,
-        priority=1, controlling=1, use_candidate=True,
-    )  # fmt: skip
+        os.urandom(12), name, b"x" * 24, priority=1, controlling=1, use_candidate=True
+    )
+
+
+def _false_check() -> bytes:
+    """To nobody."""
+    return _check(b"%016x:load" % random.getrandbits(64))
 
 
 def _early_hello() -> bytes:
@@ -202,31 +222,43 @@ _TCP: Final[tuple[tuple[str, Misdeed], ...]] = (
 _UDP: Final = (_noise, _false_media, _false_check, _early_hello)
 """What is sent to the port of WebRTC."""
 
-MISDEEDS: Final = tuple(f"{where} {how.__name__}" for where, how in _TCP) + tuple(
-    f"udp {make.__name__}" for make in _UDP
+MISDEEDS: Final = (
+    *(f"{where} {how.__name__}" for where, how in _TCP),
+    *(f"udp {make.__name__}" for make in _UDP),
+    f"http {_false_viewer.__name__}",
 )
 """Their names, for choosing some."""
 
 
 async def attack(ports: Ports, at: int, hold_s: float) -> int:
     """Does the misdeed number ``at``, for so long at most; answers 1 when it was let connect."""
-    if at >= len(_TCP):
+    if len(_TCP) <= at < len(_TCP) + len(_UDP):
         return await _attack_udp(ports["webrtc"], _UDP[at - len(_TCP)], hold_s)
-    where, misdeed = _TCP[at]
+    where, misdeed = _TCP[at] if at < len(_TCP) else ("http", _nothing)
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", ports[where], limit=1024)
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports[where], limit=4096)
     except OSError:
         return 0
+    work: Coroutine[Any, Any, None] = misdeed(writer)
+    if at >= len(_TCP):
+        work.close()
+        work = _false_viewer(writer, reader, ports["webrtc"])
+    await _carry_out(writer, work, hold_s)
+    return 1
+
+
+async def _carry_out(writer: Writer, work: Coroutine[Any, Any, None], hold_s: float) -> None:
+    task = asyncio.ensure_future(work)
     # A write to what the server has closed is no matter here.
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(hold_s):
-            work = asyncio.ensure_future(misdeed(writer))
-            while not writer.is_closing() and not work.done():
+            while not writer.is_closing() and not task.done():
                 await asyncio.sleep(0.1)
-            work.cancel()
+            task.cancel()
             await asyncio.sleep(hold_s)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     writer.transport.abort()
-    return 1
 
 
 async def _attack_udp(port: int, make: Callable[[], bytes], hold_s: float) -> int:

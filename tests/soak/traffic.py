@@ -6,9 +6,9 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin
 
 import aiohttp
@@ -20,7 +20,8 @@ from tests.endpoints.rtmp_client import RtmpClient
 from tests.endpoints.rtmp_player import RtmpPlayer
 
 __all__ = [
-    "STALL_S", "Seen", "Site", "come_and_go", "note_own_lag", "publish", "watch_hls", "watch_rtmp",
+    "STALL_S", "WAYS", "Seen", "Site", "Way", "come_and_go", "note_own_lag", "publish",
+    "watch_hls", "watch_rtmp",
 ]  # fmt: skip
 
 STALL_S: Final = 3.0
@@ -238,7 +239,9 @@ async def _hls_for_a_while(site: Site, name: str) -> None:
             await asyncio.sleep(0.5)
 
 
-_WAYS: Final = {
+Way = Callable[[Site, str], Coroutine[Any, Any, None]]
+
+WAYS: Final[dict[str, Way]] = {
     "publisher": _publish_for_a_while,
     "rtmp": _rtmp_for_a_while,
     "flv": _flv_for_a_while,
@@ -246,11 +249,11 @@ _WAYS: Final = {
 }
 
 
-async def come_and_go(site: Site, way: str, name: str) -> None:
+async def come_and_go(site: Site, way: str, name: str, join: Way) -> None:
     """Joins and leaves for ever; that somebody is refused or finds no stream is life."""
     while True:
         try:
-            await _WAYS[way](site, name)
+            await join(site, name)
             site.seen.counts[way] += 1
         except TimeoutError:
             site.seen.counts[way] += 1

@@ -63,6 +63,29 @@ def is_reached(peer: Peer) -> bool:
     return peer.pair is not None
 
 
+async def test_a_turn_of_the_loop_takes_few_handshakes_and_no_datagram_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    taken: list[int] = []
+    monkeypatch.setattr(Peer, "on_dtls", lambda self, datagram, now_ns: taken.append(len(datagram)))
+    async with listening() as mux:
+        client, other = WireClient(), WireClient()
+        peer, last = mux.open(Recorder()), mux.open(Recorder())
+        await client.open_udp(mux.port)
+        await other.open_udp(mux.port)
+        await client.check(peer)
+        (udp,) = mux._udp
+        for size in range(30):
+            client.send(bytes((22,)) + bytes(size))
+        mux._read(udp)
+        assert len(taken) == 8
+        # Another peer's check, behind all of them, is answered.
+        await other.check(last)
+        assert taken == list(range(1, 31))
+        client.vanish()
+        other.vanish()
+
+
 async def test_an_address_in_use_cannot_be_taken_over():
     clock = FakeClock()
     async with listening(clock) as mux:
