@@ -202,11 +202,18 @@ class RtmpEndpoint:
 
     def _may_come(self, ip: str, *, here: int, total: int) -> bool:
         """Whether another handshake of TLS may begin: it counts as the connection it will be."""
-        settings = self.settings
-        if len(self._connections) + total >= settings.max_connections or self.is_banned(ip):
+        if self.is_banned(ip):
+            self.stats.outcomes["banned"] += 1
             return False
-        here += self._by_address[ip]
-        return here < settings.max_connections_per_address or self._proxies.trusts(ip)
+        settings = self.settings
+        few = here + self._by_address[ip] < settings.max_connections_per_address
+        room = len(self._connections) + total < settings.max_connections
+        if room and (few or self._proxies.trusts(ip)):
+            return True
+        self.stats.outcomes["refused"] += 1
+        key = "connections_per_address" if room else "max_connections"
+        self.complain("%s refused before its handshake of TLS (limits.%s)", ip, key)
+        return False
 
     def is_banned(self, ip: str) -> bool:
         """Whether an address failed too often lately."""

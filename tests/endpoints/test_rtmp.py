@@ -9,6 +9,7 @@ from streamserver.auth import AccessRequest, Decision
 from streamserver.clock import SystemClock
 from streamserver.control.publishing import Publishing
 from streamserver.endpoints.rtmp import RtmpEndpoint, RtmpSettings
+from streamserver.endpoints.strangers import Strangers, StrangersSettings
 from streamserver.hub.driver import Driver
 from streamserver.hub.registry import Registry, RegistrySettings, StreamListener
 from streamserver.hub.sessions import SessionTable
@@ -109,6 +110,25 @@ async def publish_clip(client: RtmpClient) -> None:
     for tag in media_factory.tags(media_factory.h264_aac().flv):
         client.media(9 if tag.kind is Kind.VIDEO else 8, tag.timestamp_ms, tag.body)
     await client.writer.drain()
+
+
+async def test_publishers_that_have_to_wait_for_a_turn_of_the_loop_lose_nothing(door: Door):
+    # A share so small that each turn reads one piece of one stranger.
+    bound = StrangersSettings(turn_ns=1)
+    strangers = Strangers(SystemClock().monotonic_ns, asyncio.get_running_loop().call_soon, bound)
+    door.endpoint.strangers = strangers
+    clients = [await door.connect() for _ in range(6)]
+    async with asyncio.TaskGroup() as group:
+        for at, client in enumerate(clients):
+            group.create_task(client.publish("live", f"cam{at}"))
+    for client in clients:
+        # Sent at once, before leave: what waited for its turn comes first.
+        await publish_clip(client)
+        await client.until(b"NetStream.Publish.Start")
+    async with asyncio.timeout(20):
+        while sum(one.state is StreamState.LIVE for one in door.registry.streams()) < 6:
+            await asyncio.sleep(0.01)
+    assert (len(strangers), strangers.held_bytes) == (0, 0)
 
 
 async def test_a_publisher_becomes_a_stream_and_a_session(door: Door):

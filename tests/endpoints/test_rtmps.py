@@ -12,6 +12,7 @@ import pytest
 
 from streamserver.config import load
 from streamserver.net.tls import CertificateFiles, self_signed_pem
+from streamserver.net.tls_listener import TlsListener
 from streamserver.server import Server
 from tests.endpoints.rtmp_client import RtmpClient
 from tests.endpoints.test_rtmp import KEY, SETTINGS, Door, publish_clip
@@ -145,6 +146,24 @@ async def test_a_tls_handshake_that_does_not_end_is_cut_at_its_deadline(
     client.close()
     await door.close()
     assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
+async def test_a_handshake_that_is_not_over_counts_as_a_connection(certificate: CertificateFiles):
+    door = Door(replace(SETTINGS, tls=certificate.context, max_connections_per_address=2))
+    await door.endpoint.start()
+    half = [await door.connect(prefix=b"\x16\x03\x01") for _ in range(2)]
+    (listener,) = door.endpoint._servers
+    assert isinstance(listener, TlsListener)
+    async with asyncio.timeout(20):
+        while len(listener) < 2:
+            await asyncio.sleep(0.01)
+    third = await door.connect()
+    await third.until_closed()
+    assert door.endpoint.stats.outcomes["refused"] == 1
+    assert "limits.connections_per_address" in door.complaints[0]
+    for client in half:
+        client.close()
+    await door.close()
 
 
 async def test_plain_rtmp_on_the_tls_port_is_closed_and_others_go_on(

@@ -167,13 +167,16 @@ class Connections:
         """Whether another handshake of TLS may begin: it counts as the connection it will be."""
         settings = self.settings
         here += self._by_address.get(ip, 0)
-        if len(self._fronts) + total >= settings.max_connections + _REFUSED_AT_ONCE:
-            return False
-        if self._is_banned is not None and self._is_banned(ip):
-            return False
-        # One more is let in, to be told that it is one too many.
+        # Some more are let in, to be told that they are too many.
+        room = len(self._fronts) + total < settings.max_connections + _REFUSED_AT_ONCE
         few = here <= settings.max_connections_per_address
-        return few or (self._exempt is not None and self._exempt(ip))
+        if room and (few or (self._exempt is not None and self._exempt(ip))):
+            if self._is_banned is None or not self._is_banned(ip):
+                return True
+        else:
+            self.say("limit", ip, "too many connections are open, and handshakes of TLS with them")
+        self.stats.refused += 1
+        return False
 
     def is_banned(self, front: Front) -> bool:
         """Whether the peer failed too often lately; behind a proxy the application asks."""

@@ -618,6 +618,16 @@ async def test_one_address_has_a_bound_of_its_own():
         assert b"from this address" in answer.body
 
 
+async def test_handshakes_of_tls_count_as_the_connections_that_they_will_be():
+    async with site(max_connections_per_address=2) as it:
+        may_come = it.connections.may_come
+        assert may_come("192.0.2.1", here=2, total=2), "to be told that it is one too many"
+        assert not may_come("192.0.2.1", here=3, total=3)
+        assert it.stats.refused == 1
+        assert not may_come("192.0.2.2", here=0, total=1_000_000)
+        assert it.stats.refused == 2
+
+
 async def test_draining_closes_idle_connections_and_lets_answers_end():
     async with site() as it:
         idle, slow, parked = [await it.connect() for _ in range(3)]
