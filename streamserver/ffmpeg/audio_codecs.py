@@ -128,6 +128,7 @@ def _without_skip(track: Track) -> bytes:
 
 def _resampler(sample_format: str, layout: str, rate: int, *, mono: bool) -> Graph:
     graph = Graph()
+    graph.threads = 1  # otherwise it keeps one per core, for each stream
     source = graph.add_abuffer(
         sample_rate=rate, format=sample_format, layout=layout, time_base=Fraction(1, rate)
     )

@@ -1,4 +1,6 @@
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,15 @@ def test_the_first_packet_begins_where_the_track_begins():
         track, packets = coded(tone(1), encoder, start=123_456)
         out = transcoded(AudioTranscoder(track, codec), packets)
         assert out[0].pts == packets[0].pts
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_a_decoder_keeps_no_threads():
+    track, packets = coded(tone(1, 44_100), "aac", rate=44_100)
+    before = set(os.listdir("/proc/self/task"))
+    decoder = AudioDecoder(track)
+    assert sum(decoder.decode(packet.data).shape[1] for packet in packets) > RATE // 2
+    assert set(os.listdir("/proc/self/task")) <= before
 
 
 def test_what_comes_out_is_complete_soon():

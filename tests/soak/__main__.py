@@ -30,8 +30,9 @@ from tests.soak.traffic import (
 )
 
 _EVERY_S: Final = 5
-_QUIET_S: Final = 40
-"""Until all is gone after the end: reconnect window, presence of HLS viewers, lingering feeds."""
+_QUIET_S: Final = 60
+"""Until all is gone after the end: reconnect window, presence of HLS viewers, lingering feeds, and
+what collects the garbage of broadcasts and gives memory back (`streamserver.malloc`)."""
 
 _SINKS: Final = ("none", "drop:7s", "stall", "reject", "slow:100k", "close-each")
 _CROWD: Final = {"publisher": 3, "rtmp": 4, "flv": 4, "hls": 4, "whip": 2, "whep": 3}
