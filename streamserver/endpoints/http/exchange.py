@@ -229,4 +229,7 @@ def take_transport(request: web.BaseRequest) -> "WriteTransport | None":
     ends. None when the connection is gone.
     """
     transport = request.transport
-    return transport.take() if isinstance(transport, Exchange) else transport
+    if not isinstance(transport, Exchange):
+        return transport
+    # Of a connection that was lost in this turn the handler has not heard; its head went nowhere.
+    return None if transport.is_closing() else transport.take()

@@ -450,6 +450,26 @@ async def test_an_endless_answer_can_take_the_transport():
         assert (await client.ask("/flv")).body == b"FLV..."
 
 
+async def test_nobody_takes_the_transport_of_a_client_that_has_gone_just_now():
+    taken: list[object] = []
+
+    async def flv(request: web.Request) -> web.StreamResponse:
+        assert isinstance(request.transport, Exchange)
+        request.transport.abort()
+        request.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        taken.append(take_transport(request))
+        return web.Response()
+
+    def routes(app: web.Application) -> None:
+        app.router.add_get("/flv", flv)
+
+    async with site(mounts=(Mount("/", routes),)) as it:
+        client = await it.connect()
+        client.send(b"GET /flv HTTP/1.1\r\nHost: x\r\n\r\n")
+        await it.until(lambda: bool(taken))
+        assert taken == [None]
+
+
 async def test_a_slow_head_is_told_408():
     async with site() as it:
         client = await it.connect()
