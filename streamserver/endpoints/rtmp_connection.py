@@ -110,7 +110,7 @@ class RtmpConnection(asyncio.Protocol):
             if not rest:
                 return
             data = rest
-        if self._may:
+        if self._publisher is not None:
             self.work(data)
         else:
             self._endpoint.strangers.receive(self, data)
@@ -305,6 +305,7 @@ class RtmpConnection(asyncio.Protocol):
         self._flush()
 
     def _let_in(self) -> None:
+        """A publisher is no stranger. A player stays one: it has little to say, anybody is one."""
         self._may = True
         unread = self._endpoint.strangers.forget(self)
         if unread:
@@ -355,8 +356,7 @@ class RtmpConnection(asyncio.Protocol):
         if self._closing or transport is None or not self.session.accept_play(request):
             watch.close("the player left while it was let in")
             return
-        self._watch = watch
-        self._let_in()
+        self._watch, self._may = watch, True
         self._outcome = "played"
         self._flush()
         watch.begin(transport, request.stream_id, partial(self._watched, request.stream_id))

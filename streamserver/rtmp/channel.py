@@ -125,9 +125,11 @@ class Channel:
             self._acked = self.bytes_received
             self.send(acknowledgement(self._acked), CSID_CONTROL)
 
-    def grant_headers(self, count: int | None) -> None:
-        """How many chunk headers may still come, whatever their rate; None: any number."""
+    def grant_headers(self, count: int | None, *, per_s: int) -> None:
+        """How many chunk headers may still come, and how many in a second; None: any number."""
         self._headers_granted = _NEVER if count is None else count
+        self._max_headers = per_s
+        self._headers_left = min(self._headers_left, per_s)
 
     def messages(self) -> list[Message]:
         """What was completed since the last call. Chunk sizes and aborts are done already."""

@@ -107,7 +107,7 @@ class ServerSession:
         self._settings = settings or SessionSettings()
         handshake = ServerHandshake(nonce=nonce)
         self._channel = Channel(handshake, self._settings, awaits_connect=True)
-        self._channel.grant_headers(self._settings.max_headers_before_request)
+        self._grant_headers(self._settings.max_headers_before_request)
         self._has_asked = False
         self._state = ConnectionState.HANDSHAKE
         self._streams = MessageStreams(self._settings.max_message_streams)
@@ -240,7 +240,7 @@ class ServerSession:
         if stream is None:
             return False
         self._streams.accept(stream)
-        self._channel.grant_headers(None)
+        self._grant_headers(None)
         self._last_media_ns = now_ns
         self._channel.acknowledge_always()
         self._send(publish_started(stream.id))
@@ -262,7 +262,7 @@ class ServerSession:
         if stream is None:
             return False
         self._streams.accept(stream)
-        self._channel.grant_headers(None)
+        self._channel.grant_headers(None, per_s=self._settings.max_player_headers_per_s)
         self._send(play_started(stream.id, reset=request.reset))
         return True
 
@@ -445,7 +445,7 @@ class ServerSession:
         """Asks the host; an encoder may go on with its media meanwhile."""
         if not self._has_asked:
             self._has_asked = True
-            self._channel.grant_headers(self._settings.max_headers_before_leave)
+            self._grant_headers(self._settings.max_headers_before_leave)
         self._streams.ask(stream, request)
         self._events.append(request)
 
@@ -511,6 +511,9 @@ class ServerSession:
     def _playing(self, call: Command) -> MessageStream | None:
         stream = self._streams.get(call.stream_id)
         return stream if stream is not None and stream.state is StreamState.PLAYING else None
+
+    def _grant_headers(self, count: int | None) -> None:
+        self._channel.grant_headers(count, per_s=self._settings.max_headers_per_s)
 
     # ---- endings ----------------------------------------------------------------------------
 

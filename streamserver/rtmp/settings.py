@@ -80,6 +80,9 @@ class SessionSettings:
     """Chunk headers a second: the bound on the work that tiny chunks make. 50 Mbit/s in chunks
     of 128 bytes that interleave are half of it."""
 
+    max_player_headers_per_s: int = 1_000
+    """The same of a player, who acknowledges, pings and pauses; anybody may be one."""
+
     max_headers_before_request: int = 2_000
     """Chunk headers in all until publish or play is asked for: a connect of 64 KB has 512."""
 

@@ -473,3 +473,15 @@ def test_a_publisher_that_was_let_in_may_send_any_number_of_chunks():
         session.receive(header(0, 6, type_id=m.VIDEO, stream_id=1), second * SECOND)
         session.receive(b"\xc6" * 5_000, second * SECOND)
     assert session.state is ConnectionState.CONNECTED
+
+
+def test_a_player_has_little_to_say():
+    session = new_session()
+    run(session, [player().take()])
+    peer = Peer(handshake=False)
+    for second in range(1, 4):
+        for _ in range(15):
+            peer.send(m.acknowledgement(1), 2)
+        session.receive(peer.take(), second * SECOND)
+    with pytest.raises(RemoteProtocolError, match="too many chunks"):
+        session.receive(header(0, 6, type_id=m.VIDEO) + b"\xc6" * 1_000, 5 * SECOND)
