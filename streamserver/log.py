@@ -33,8 +33,8 @@ class Log(Generic[T]):
     """
 
     __slots__ = (
-        "_at", "_base", "_bytes", "_closed", "_head", "_items", "_keyframes", "_pending",
-        "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_wakers", "evicted",
+        "_at", "_base", "_bytes", "_closed", "_head", "_hurried", "_items", "_keyframes",
+        "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_wakers", "evicted",
         "max_bytes", "max_ms", "peak_bytes",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class Log(Generic[T]):
         self._keyframes: deque[int] = deque()
         self._wakers: dict[object, Callable[[], None]] = {}
         self._quiet: dict[object, Callable[[], int]] = {}
+        self._hurried: dict[object, Callable[[], bool]] = {}
         self._quiet_until_ms = _NEVER
         self._pending = False
         self._closed: str | None = None
@@ -96,8 +97,8 @@ class Log(Generic[T]):
 
     @property
     def hurried(self) -> bool:
-        """Whether somebody wants to be woken by every item, large or small."""
-        return len(self._wakers) > len(self._quiet)
+        """Whether somebody wants every item as soon as it comes, large or small."""
+        return any(hurried() for hurried in self._hurried.values())
 
     def append(self, item: T, *, size: int, at_ms: int, keyframe: bool = False) -> int:
         """Adds an item and answers its position.
@@ -158,23 +159,32 @@ class Log(Generic[T]):
         return self._keyframes[index] if index < len(self._keyframes) else None
 
     def wake(
-        self, waker: Callable[[], None], *, quiet_until_ms: Callable[[], int] | None = None
+        self,
+        waker: Callable[[], None],
+        *,
+        quiet_until_ms: Callable[[], int] | None = None,
+        hurried: Callable[[], bool] | None = None,
     ) -> Callable[[], None]:
         """Calls ``waker`` once per turn in which something was appended, or the log closed.
 
         ``quiet_until_ms`` is asked after each wake and answers the log time before which this
         waker would have nothing to do: it may be spared appends before it that are neither
-        keyframes nor large. Answers the function that takes the waker off again.
+        keyframes nor large. ``hurried`` is asked now and then whether items may not come a few
+        milliseconds later; who is quiet is not, and all others are.
+        Answers the function that takes the waker off again.
         """
         token = object()
         self._wakers[token] = waker
         if quiet_until_ms is not None:
             self._quiet[token] = quiet_until_ms
+        else:
+            self._hurried[token] = hurried or (lambda: True)
         self._quiet_until_ms = _NEVER
 
         def off() -> None:
             self._wakers.pop(token, None)
             self._quiet.pop(token, None)
+            self._hurried.pop(token, None)
 
         return off
 

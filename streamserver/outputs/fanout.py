@@ -33,6 +33,9 @@ _AT_ONCE: Final = 8
 _VIEWERS_PER_MS: Final = 1
 """From there on each adds a millisecond: 108 viewers are written to ten times a second."""
 
+_PATIENT_MS: Final = 50
+"""Where what comes is joined for so long, a few milliseconds before that do not matter."""
+
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
 
@@ -112,14 +115,14 @@ class FanOut:
         settings: FanOutSettings,
         stats: FanOutStats,
         *,
-        wake: Callable[[Callable[[], None]], Callable[[], None]],
+        wake: Callable[..., Callable[[], None]],
         pump: Callable[[], None],
         slicer: Slicer,
         later: Later,
         now_ns: Callable[[], int],
     ) -> None:
-        """``wake(waker)`` is the `Log.wake` of the stream's packets, and ``pump`` has the feed read
-        them: once for each join."""
+        """``wake(waker, hurried=…)`` is the `Log.wake` of the stream's packets, and
+        ``pump`` has the feed read them: once for each join."""
         self._feed = feed
         self._log = feed.log
         self._settings = settings
@@ -139,7 +142,7 @@ class FanOut:
         self._joined_ns = 0
         self._counted_ns = now_ns()
         self._over_ns: int | None = None
-        self._unwake = wake(self._wake)
+        self._unwake = wake(self._wake, hurried=self._is_hurried)
         if feed.log.closed is not None:
             self._wake()
 
@@ -151,6 +154,9 @@ class FanOut:
         """How long what comes may wait now: nothing for a few viewers, more for many."""
         beyond = len(self._viewers) - _AT_ONCE
         return min(self._settings.max_join_ms, beyond // _VIEWERS_PER_MS) if beyond > 0 else 0
+
+    def _is_hurried(self) -> bool:
+        return bool(self._viewers) and self.join_ms < _PATIENT_MS
 
     @property
     def header(self) -> Header | None:

@@ -74,6 +74,7 @@ def test_a_few_viewers_get_everything_as_it_comes_and_many_get_it_joined():
         world.fan_out.add(viewer)
     world.settle()
     assert world.fan_out.join_ms == 0
+    hurried = [world.bodies.hurried]
     for _ in range(3):
         world.append()
         world.settle()
@@ -83,6 +84,8 @@ def test_a_few_viewers_get_everything_as_it_comes_and_many_get_it_joined():
         world.fan_out.add(viewer)
     world.settle()
     assert world.fan_out.join_ms == 100
+    hurried.append(world.bodies.hurried)
+    assert hurried == [True, False]
     world.append()
     world.settle()
     joins = world.stats.joins
