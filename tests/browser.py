@@ -68,7 +68,7 @@ class Watched:
         found: dict[str, str] = await self.page.evaluate("({...document.documentElement.dataset})")
         return found
 
-    async def until(self, condition: str, *, timeout_s: float = 20) -> None:
+    async def until(self, condition: str, *, timeout_s: float = 60) -> None:
         """Waits until a JavaScript expression is true. Raises Playwright's TimeoutError."""
         # By polling: the page's policy forbids what Playwright's default evaluates.
         await self.page.wait_for_function(

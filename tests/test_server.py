@@ -63,7 +63,7 @@ class Site:
         for tag in media_factory.tags(media_factory.h264_aac(seconds=4.0).flv):
             client.media(9 if tag.kind is Kind.VIDEO else 8, tag.timestamp_ms, tag.body)
         await client.writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (await self.json("/api/v1/streams"))["total"]:
                 await asyncio.sleep(0.01)
         return client

@@ -100,7 +100,7 @@ async def test_a_token_opens_until_it_is_taken_back(
         async with http.delete(url(site, path), headers=TOKEN) as answer:
             assert answer.status == 204
         await site.until_viewers(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while list(site.hub.sessions.all()):
                 await asyncio.sleep(0.01)
         async with http.get(url(site, f"/hls/live/cam/{playlist}")) as answer:
@@ -113,7 +113,7 @@ async def test_a_session_ends_with_its_token(tmp_path: Path, http: aiohttp.Clien
     async with running(tmp_path) as site:
         made = await new_token(site, http, stream="*", actions=["publish"], expires_in_s=2)
         client = await site.publish(f"cam?token={made['token']}")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await client.until(b"has expired")
 
 

@@ -61,7 +61,7 @@ async def publish(server: Server) -> RtmpClient:
 
 
 async def state_is(server: Server, state: str) -> Any:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             [one] = (await ask(server, "GET", PATH))["items"]
             if one["state"] == state:

@@ -39,7 +39,7 @@ class Watcher:
                     self._changed.set()
 
     async def until(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found := [one for one in self.events if one["type"] == kind]) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -52,7 +52,7 @@ async def watching(site: Site, query: str = "") -> AsyncIterator[Watcher]:
     url = f"http://127.0.0.1:{site.http_port}/api/v1/events{query}"
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watcher.read(url))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await watcher.connected.wait()
         yield watcher
         task.cancel()
@@ -178,12 +178,12 @@ async def test_a_websocket_through_the_front_gets_the_same_events(tmp_path: Path
     async with running(tmp_path) as site, aiohttp.ClientSession() as http:
         url = f"http://127.0.0.1:{site.http_port}/api/v1/events?last_event_id=1-0"
         async with http.ws_connect(url) as socket:
-            first = json.loads((await socket.receive(timeout=10)).data)
+            first = json.loads((await socket.receive(timeout=60)).data)
             assert (first["id"], first["type"]) == ("1-1", "server.started")
             await site.publish()
             kinds = []
             while "stream.started" not in kinds:
-                kinds.append(json.loads((await socket.receive(timeout=10)).data)["type"])
+                kinds.append(json.loads((await socket.receive(timeout=60)).data)["type"])
 
 
 async def test_one_that_does_not_read_costs_a_bound_and_nobody_else(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ class Receiver:
         return web.Response(status=204)
 
     async def until(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found := [one for one in self.got if one["type"] == kind]) < count:
                 self.changed.clear()
                 await self.changed.wait()

@@ -41,7 +41,7 @@ class Backend:
 
     async def until(self, **fields: str) -> dict[str, Any]:
         """The first that has these fields."""
-        async with asyncio.timeout(30), self.came:
+        async with asyncio.timeout(60), self.came:
             while True:
                 for one in self.got:
                     if fields.items() <= one.items():

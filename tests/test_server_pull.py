@@ -44,7 +44,7 @@ async def origin(tmp_path: Path, http: aiohttp.ClientSession) -> AsyncIterator[S
 
 async def live(site: Site, path: str = "live/copy") -> Any:
     """The stream, once it is live."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             for stream in (await site.json("/api/v1/streams"))["items"]:
                 if stream["app"] + "/" + stream["name"] == path and stream["state"] == "live":

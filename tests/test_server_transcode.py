@@ -19,7 +19,7 @@ CAM = StreamKey("live", "cam")
 SDP = {"Content-Type": "application/sdp"}
 LOCAL = ("webrtc.host=127.0.0.1",)
 AUTO = (*LOCAL, "webrtc.transcode=auto")
-WAIT_S = 30
+WAIT_S = 60
 
 
 @pytest.fixture

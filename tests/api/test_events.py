@@ -28,7 +28,7 @@ class Reader:
     async def block(self) -> dict[str, str]:
         """One block of fields; a comment's name is empty."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while line := (await self.response.content.readline()).decode().rstrip("\n"):
                 name, _, value = line.partition(":")
                 fields[name] = value.removeprefix(" ")
@@ -64,7 +64,7 @@ def emit(world: ApiWorld, kind: EventType = EventType.VIEWER_JOINED, key: Any = 
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -220,14 +220,14 @@ async def test_a_websocket_gets_the_same_objects() -> None:
     emit(world, EventType.STREAM_STARTED)
     async with world.client() as client:
         async with client.ws_connect("/api/v1/events?last_event_id=1-1") as socket:
-            message = await socket.receive(timeout=10)
+            message = await socket.receive(timeout=60)
             assert message.data.encode() == world.events.since(2)[0].wire
             await socket.send_str("nobody reads this")
             emit(world)
-            assert msgspec.json.decode((await socket.receive(timeout=10)).data)["id"] == "1-3"
+            assert msgspec.json.decode((await socket.receive(timeout=60)).data)["id"] == "1-3"
             assert world.event_streams.clients["websocket"] == 1
             world.event_streams.close()
-            assert (await socket.receive(timeout=10)).type is WSMsgType.CLOSE
+            assert (await socket.receive(timeout=60)).type is WSMsgType.CLOSE
         await until(lambda: world.event_streams.clients["websocket"] == 0)
 
 
@@ -235,7 +235,7 @@ async def test_a_websocket_gets_resets_and_may_leave() -> None:
     world = ApiWorld()
     async with world.client() as client:
         async with client.ws_connect("/api/v1/events?last_event_id=9-9") as socket:
-            reset = msgspec.json.decode((await socket.receive(timeout=10)).data)
+            reset = msgspec.json.decode((await socket.receive(timeout=60)).data)
             assert (reset["type"], reset["data"]) == ("reset", {"streams": []})
         await until(lambda: world.event_streams.clients["websocket"] == 0)
         assert not world.event_streams._wakes
@@ -252,7 +252,7 @@ async def test_a_reader_whose_credential_is_taken_back_is_let_go_on_both_transpo
             # What happens from now on is not for it any more.
             emit(world)
             assert b"data:" not in await reader.response.content.read()
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=60)
         assert (message.type, message.data, message.extra) == (
             WSMsgType.CLOSE, 1008, "it was taken back",
         )  # fmt: skip

@@ -224,7 +224,7 @@ async def test_a_destination_is_told_with_its_key_masked() -> None:
     site.destinations.on_state = site.announcer.destination_changed
     publication = await site.publish()
     await site.destinations.add(DEMO, "rtmp://far.test/live/very-secret-key")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(site.told("destination.state")) < 2:
             await asyncio.sleep(0.005)
     states = [event["data"] for event in site.told("destination.state")]

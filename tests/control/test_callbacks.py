@@ -33,7 +33,7 @@ async def test_handlers_get_what_they_asked_for_and_never_within_the_emission() 
     log.emit(EventType.STREAM_STARTED, {})
     log.emit(EventType.VIEWER_JOINED, {})
     assert got == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(got) < 2:
             await asyncio.sleep(0)
     assert sorted(got) == ["1-2", "later server.started"]
@@ -72,7 +72,7 @@ async def test_what_a_handler_raises_is_logged_and_hurts_nobody(
     with caplog.at_level(logging.ERROR):
         log.emit(EventType.SERVER_STARTED, {})
         log.emit(EventType.SERVER_STARTED, {})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(caplog.records) < 4:
                 await asyncio.sleep(0)
     assert got == ["1-1", "1-2"]

@@ -52,7 +52,7 @@ class Site:
             client.media(kind, tag.timestamp_ms + later_ms, tag.body)
 
     async def until_live(self, key: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (
                 (stream := self.hub.registry.get(StreamKey("live", key))) is None
                 or stream.state is not StreamState.LIVE
@@ -61,7 +61,7 @@ class Site:
                 await asyncio.sleep(0.01)
 
     async def until_viewers(self, count: int, key: str = "cam") -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.hub.sessions.viewers(StreamKey("live", key))) != count:
                 await asyncio.sleep(0.01)
 

@@ -58,20 +58,20 @@ class RtmpPlayer:
 
     async def until(self, what: str) -> None:
         """Reads until a status of that code came."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while what not in self.codes:
                 await self._read()
 
     async def until_media(self, count: int, kind: int = VIDEO) -> list[Message]:
         """Reads until so many messages of a kind came; answers them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.of(kind)) < count:
                 await self._read()
         return self.of(kind)
 
     async def until_closed(self) -> None:
         """Reads to the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.closed:
                 try:
                     await self._read()

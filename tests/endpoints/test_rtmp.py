@@ -94,7 +94,7 @@ class Door:
 
     async def forgets_everybody(self) -> None:
         """Waits until no connection is left."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.endpoint._empty.wait()
 
 
@@ -125,7 +125,7 @@ async def test_publishers_that_have_to_wait_for_a_turn_of_the_loop_lose_nothing(
         # Sent at once, before leave: what waited for its turn comes first.
         await publish_clip(client)
         await client.until(b"NetStream.Publish.Start")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sum(one.state is StreamState.LIVE for one in door.registry.streams()) < 6:
             await asyncio.sleep(0.01)
     assert (len(strangers), strangers.held_bytes) == (0, 0)
@@ -199,7 +199,7 @@ async def test_a_publisher_that_leaves_while_it_is_decided_leaves_nothing(door: 
     door.asked.hold = asyncio.Event()
     client = await door.connect()
     await client.publish("live", "cam")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not door.asked.requests:
             await asyncio.sleep(0)
     client.close()

@@ -115,7 +115,7 @@ async def test_bytes_below_the_mark_stay_in_the_kernel_until_it_is_lowered():
         await asyncio.sleep(0)
     assert not got
     patience.end()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not got:
             await asyncio.sleep(0.005)
     assert got == [b"x" * 100]

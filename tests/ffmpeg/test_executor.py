@@ -114,7 +114,7 @@ async def test_who_submits_a_call_is_told_in_the_loop_what_came_of_it():
 
     executor.submit(lambda: divmod(7, 2), take)
     executor.submit(lambda: divmod(1, 0), take)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await both.wait()
     here = threading.get_ident()
     assert told == [((3, 1), type(None), here), (None, ZeroDivisionError, here)]

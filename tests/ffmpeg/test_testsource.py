@@ -223,7 +223,7 @@ def test_the_child_process_streams_live_and_ends_when_its_pipe_closes():
             records += decoder.feed(data)
         now_ms = time.time_ns() // 1_000_000
         child.stdout.close()
-        assert child.wait(timeout=10) == 0
+        assert child.wait(timeout=60) == 0
     shown = BlockClock.for_picture(320, 180).read(pictures(records)[-1][1])
     assert shown is not None
     assert abs(now_ms - shown) < 5000

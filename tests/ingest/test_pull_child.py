@@ -53,7 +53,7 @@ class World:
 
     async def fetch(self, path: str) -> None:
         source = Source(KEY, FarUrl.parse(self.base + path))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.pull(source, self.began.set)
 
     @property

@@ -14,7 +14,7 @@ def close(sockets: list[socket.socket]) -> None:
 def test_all_addresses_are_one_port_for_both_families():
     sockets = bind("http", "", 0)
     port = sockets[0].getsockname()[1]
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         pass
     close(sockets)
 
@@ -52,7 +52,7 @@ def test_what_is_accepted_inherits_a_small_receive_buffer():
     (listening,) = bind("sink", "127.0.0.1", 0)
     keep_little(listening, 16 * 1024)
     listening.setblocking(True)
-    with socket.create_connection(listening.getsockname(), timeout=5):
+    with socket.create_connection(listening.getsockname(), timeout=60):
         accepted, _ = listening.accept()
         # Linux answers twice what was set.
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 32 * 1024

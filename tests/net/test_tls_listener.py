@@ -14,7 +14,7 @@ from streamserver.net.sockets import bind
 from streamserver.net.tls import self_signed_context
 from streamserver.net.tls_listener import TlsListener, TlsSettings
 
-WAIT_S = 20
+WAIT_S = 60
 CONTEXT = self_signed_context(())
 
 

@@ -96,7 +96,7 @@ def audio_of(hold: SourceHold) -> list[Packet]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

@@ -74,13 +74,13 @@ class Receiver:
         await self._server.close()
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def until_asked(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.requests) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -157,7 +157,7 @@ def wanted(port: int, **more: object) -> WebhookSpec:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -32,7 +32,7 @@ from streamserver.clock import SystemClock
 from streamserver.webrtc.mux import Mux, MuxSettings
 from streamserver.webrtc.peer import Peer
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 class Recorder:

@@ -89,7 +89,7 @@ class FakePush:
 
     async def begun(self) -> Delivery:
         """Waits for the next attempt."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self._begun.wait()
         self._begun.clear()
         assert self.delivery is not None

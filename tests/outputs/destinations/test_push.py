@@ -181,7 +181,7 @@ async def test_a_slow_far_side_gets_fresh_keyframes_and_its_losses_are_counted()
         await hub.publish()
         hub.keep_sending(padding=10_000)
         one = await hub.destinations(patient).add(KEY, f"{sink.url}/key-1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await until(lambda: one.stats.resets >= 2 and sink.publications[-1].video.keyframes > 2)
         assert one.stats.dropped_frames > 0
         assert one.state is LIVE
@@ -196,7 +196,7 @@ async def test_one_sick_destination_costs_the_others_nothing():
         good = await destinations.add(KEY, f"{well.url}/key-1")
         nowhere = await destinations.add(KEY, "rtmp://nowhere.invalid/live/key-1")
         hub.keep_sending(padding=10_000, every_s=0.4)
-        await sick.published(2, within_s=20)
+        await sick.published(2, within_s=60)
         assert good.state is LIVE
         assert good.stats.dropped_frames == good.stats.reconnects == 0
         assert well.publications[-1].video.longest_gap_ms < 100

@@ -20,7 +20,7 @@ async def test_every_member_is_called_again_and_again_until_it_leaves():
 
         members.append(member)
         rounds.join(member)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await third.wait()
     assert set(calls.values()) == {3}
 
@@ -40,12 +40,12 @@ async def test_who_leaves_in_a_round_is_not_called_in_it_any_more():
 
     rounds.join(first)
     rounds.join(second)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await done.wait()
     assert called == ["first"]
     again = asyncio.Event()
     rounds.join(again.set)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await again.wait()
     rounds.leave(again.set)
     assert len(rounds) == 0
