@@ -8,6 +8,7 @@ from benchmarks.hls_viewers import HttpClient, edge
 from benchmarks.procfs import usage
 from benchmarks.publish import chunks, commands
 from benchmarks.results import Row, as_json, as_table
+from benchmarks.whep_viewers import lateness
 from streamserver.rtmp.chunk import ChunkDecoder
 from streamserver.rtmp.command import parse_command
 from streamserver.rtmp.message import AMF0_COMMAND, SET_CHUNK_SIZE, VIDEO
@@ -106,3 +107,12 @@ def test_a_peer_that_is_missing_is_a_line_in_the_table():
     assert row.verdict == "-"
     assert "wrk not installed" in as_table([row])
     assert as_json([row])["rows"][0]["ratio"] is None
+
+
+def test_how_late_pictures_are_is_counted_from_the_fastest_one():
+    came = [(0xFFFF_FF00 + at * 3000 & 0xFFFF_FFFF, 500 + at * 100 / 3) for at in range(100)]
+    came[7] = (came[7][0], came[7][1] + 12)
+    late = lateness(came)
+    assert late["p50"] == pytest.approx(0, abs=0.01)
+    assert late["most"] == pytest.approx(12, abs=0.01)
+    assert lateness([]) == {}
