@@ -162,6 +162,9 @@ class _Worker:
         if self._call_off is not None:
             self._call_off()
             self._call_off = None
+        # FFmpeg keeps a thread for each core beside a coder: it goes now, or with the call that
+        # still has it, and does not wait for the collector.
+        self._transcoding = _Transcoding(self.rendition.codec)
 
     def _take_back(
         self, batch: AudioBatch, outcome: Outcome | None, error: BaseException | None

@@ -1,6 +1,8 @@
 """Renditions with real codecs in real threads, of streams without a publisher."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 from streamserver.clock import SystemClock
 from streamserver.errors import LimitError
 from streamserver.ffmpeg.audio import AudioInput
-from streamserver.ffmpeg.audio_codecs import RATE, Encoded
+from streamserver.ffmpeg.audio_codecs import RATE, AudioEncoder, Encoded
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool
@@ -267,3 +269,23 @@ async def test_the_end_of_the_stream_is_the_end_of_its_renditions():
         hold.pump()
         assert hold.packets.closed == "stopped by the test"
         assert len(it.renditions) == len(it.feeds) == 0
+
+
+async def test_codecs_go_with_their_rendition_and_wait_for_no_collector():
+    track, packets = coded(tone(1, RATE), "libopus", rate=RATE)
+    async with world() as it:
+        stream = await it.publish(video_track(), track)
+        hold = it.renditions.hold(stream, Codec.AAC)
+        it.send(packets)
+        await until(lambda: len(audio_of(hold)) > 10)
+        (coder,) = (weakref.ref(one) for one in gc.get_objects() if type(one) is AudioEncoder)
+        hold.release()
+        gc.collect()
+        gc.disable()
+        try:
+            it.clock.advance(s=31)
+            it.feeds.tick(it.clock.now_ns)
+            # FFmpeg keeps a thread for each core beside every coder.
+            await until(lambda: coder() is None)
+        finally:
+            gc.enable()

@@ -183,6 +183,16 @@ def test_a_viewer_is_counted_while_the_page_is_open_and_not_after(
     wait_until(lambda: demo.viewers("live/demo"), lambda n: n <= before, 15, "the viewer leaves")
 
 
+def wait_colour(watcher: Watcher, colour: str, timeout_s: float) -> None:
+    """Waits until the newest picture has a colour; `COLOURS` notes them."""
+    wait_until(
+        lambda: (watcher.page.evaluate("colours"), watcher.data()),
+        lambda seen: seen[0][-1:] == [colour],
+        timeout_s,
+        f"{colour} shown",
+    )
+
+
 @pytest.mark.parametrize("via", ["webrtc", "hls"])
 def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
     tmp_path: Path, page: Any, via: str
@@ -207,9 +217,7 @@ def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
             "the stream is interrupted",
         )
         with FfmpegPublisher(url, tmp_path, colour="green") as publisher:
-            wait_until(
-                lambda: page.evaluate("colours"), lambda c: c[-1:] == ["green"], 30, "green shown"
-            )
+            wait_colour(watcher, "green", 30)
             watcher.wait_playing()
             assert server.stream("live/camera")["session_id"] == first
             publisher.stop()
@@ -222,9 +230,7 @@ def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
         )
         watcher.wait_state("waiting", "connecting", "buffering", timeout_s=30)
         with FfmpegPublisher(url, tmp_path, colour="red"):
-            wait_until(
-                lambda: page.evaluate("colours"), lambda c: c[-1:] == ["red"], 30, "red again"
-            )
+            wait_colour(watcher, "red", 30)
             watcher.wait_playing()
             assert server.stream("live/camera")["session_id"] != first
             # The server dies and comes back under the same address.
@@ -232,9 +238,7 @@ def test_the_page_follows_its_publisher_through_a_crash_an_end_and_a_restart(
         seen = len(page.evaluate("colours"))
         server.start()
         with FfmpegPublisher(url, tmp_path, colour="blue"):
-            wait_until(
-                lambda: page.evaluate("colours"), lambda c: c[-1:] == ["blue"], 40, "blue shown"
-            )
+            wait_colour(watcher, "blue", 40)
             watcher.wait_playing()
             time.sleep(5)
             colours = page.evaluate("colours")
