@@ -11,6 +11,8 @@ from typing import Final, Protocol, TypeAlias
 
 from streamserver.api.event_streams import EventStreams
 from streamserver.api.metrics_events import EVENT_METRICS, event_readers
+from streamserver.api.metrics_renditions import RENDITION_METRICS, rendition_readers
+from streamserver.api.metrics_webrtc import WEBRTC_METRICS, WebRtcCounters, webrtc_readers
 from streamserver.api.process import ProcessStats
 from streamserver.auth import Access as WhoMay
 from streamserver.control.announcing import Announcer
@@ -23,7 +25,7 @@ from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import Action, SessionTable
 from streamserver.hub.sessions import Protocol as SessionProtocol
 from streamserver.hub.slicer import HOLD_BUCKETS_US, Slicer
-from streamserver.hub.stream import RenditionStats, StreamState, VideoRenditionStats
+from streamserver.hub.stream import StreamState
 from streamserver.metrics import Buckets, Metric, MetricsRegistry, MetricType, Reading
 from streamserver.outputs.destinations.manager import Destinations, DestinationTotals
 from streamserver.outputs.destinations.states import DestinationState
@@ -116,65 +118,8 @@ METRICS: Final = (
         "Viewers refused and publishers refused or closed, by the bound that was reached.",
         ("limit",),
     ),
-    Metric("streamserver_audio_renditions", _GAUGE, "Streams' audio being converted."),
-    Metric(
-        "streamserver_audio_rendition_packets_total",
-        _COUNTER,
-        "Audio packets converted (in, out), or left out: dropped (too much to do), late, missed.",
-        ("outcome",),
-    ),
-    Metric(
-        "streamserver_audio_rendition_cpu_seconds_total",
-        _COUNTER,
-        "Processor time of the conversion.",
-    ),
-    Metric("streamserver_video_renditions", _GAUGE, "Streams' video being converted for WebRTC."),
-    Metric(
-        "streamserver_video_rendition_frames_total",
-        _COUNTER,
-        "Frames converted (in, out), or left out: skipped (decoded only, too late to be shown), "
-        "dropped (too much to do), late, missed, damaged.",
-        ("outcome",),
-    ),
-    Metric(
-        "streamserver_video_rendition_restarts_total",
-        _COUNTER,
-        "Processes of the conversion that ended or hung and were followed by another.",
-    ),
-    Metric(
-        "streamserver_video_rendition_cpu_seconds_total",
-        _COUNTER,
-        "Processor time of the conversion, in processes of its own.",
-    ),
-    Metric("streamserver_webrtc_peers", _GAUGE, "Connections over WebRTC.", ("action",)),
-    Metric("streamserver_webrtc_packets_total", _COUNTER, "RTP packets of media.", ("action",)),
-    Metric(
-        "streamserver_webrtc_lost_packets_total",
-        _COUNTER,
-        "RTP packets that did not arrive at the first try.",
-        ("action",),
-    ),
-    Metric(
-        "streamserver_webrtc_recovered_packets_total",
-        _COUNTER,
-        "RTP packets that were sent again.",
-        ("action",),
-    ),
-    Metric(
-        "streamserver_webrtc_nacks_total",
-        _COUNTER,
-        "RTP packets that were asked for again.",
-        ("action",),
-    ),
-    Metric(
-        "streamserver_webrtc_plis_total", _COUNTER, "Keyframes that were asked for.", ("action",)
-    ),
-    Metric(
-        "streamserver_webrtc_transport_total",
-        _COUNTER,
-        "What the WebRTC port has seen and dropped, by what became of it.",
-        ("outcome",),
-    ),
+    *RENDITION_METRICS,
+    *WEBRTC_METRICS,
     Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
     Metric("streamserver_destination_sent_bytes_total", _COUNTER, "Bytes that reached them."),
     Metric(
@@ -238,38 +183,6 @@ class FrontCounters(Protocol):
     @property
     def aborted(self) -> int:
         """Connections ended at a bound or deadline."""
-
-
-class LinkCounts(Protocol):
-    """What was counted on connections over WebRTC."""
-
-    packets: int
-    """RTP packets."""
-
-    lost: int
-    """Of them, those that did not arrive at the first try."""
-
-    recovered: int
-    """Packets that were sent again."""
-
-    nacks: int
-    """Packets that were asked for again."""
-
-    plis: int
-    """Keyframes that were asked for."""
-
-
-class WebRtcCounters(Protocol):
-    """``endpoints.webrtc.RtcEndpoint``."""
-
-    def peer_counts(self) -> Mapping[str, int]:
-        """Connections by what they do."""
-
-    def link_sums(self) -> Mapping[str, LinkCounts]:
-        """What was counted on all connections ever, by what they do."""
-
-    def transport_counts(self) -> Mapping[str, int]:
-        """What the port has seen, by a few fixed words."""
 
 
 class HasFailures(Protocol):
@@ -366,14 +279,13 @@ class ServerMetrics:
         self.registry = MetricsRegistry()
         self._process = ProcessStats()
         readers = _server(sources) | _media(sources) | _loop(sources) | _doors(sources)
-        readers |= _renditions(sources.renditions)
-        readers |= _video_renditions(sources.video_renditions)
+        readers |= rendition_readers(sources.renditions, sources.video_renditions)
         readers |= _destinations(sources.destinations) | _process(self._process)
         readers |= _access(sources.access)
         readers |= event_readers(
             sources.events, sources.announcer, sources.event_streams, sources.webhooks
         )
-        readers |= _webrtc(sources.webrtc)
+        readers |= webrtc_readers(sources.webrtc)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:
@@ -444,51 +356,6 @@ def _doors(sources: MetricsSources) -> _Readers:
     }
 
 
-def _renditions(renditions: Renditions | None) -> _Readers:
-    def totals() -> RenditionStats:
-        return RenditionStats() if renditions is None else renditions.totals()
-
-    def packets() -> Mapping[str, int]:
-        sums = totals()
-        return {
-            "in": sums.packets_in,
-            "out": sums.packets_out,
-            "dropped": sums.dropped,
-            "late": sums.late,
-            "missed": sums.missed,
-        }
-
-    return {
-        "streamserver_audio_renditions": lambda: 0 if renditions is None else len(renditions),
-        "streamserver_audio_rendition_packets_total": packets,
-        "streamserver_audio_rendition_cpu_seconds_total": lambda: totals().busy_ns / 1e9,
-    }
-
-
-def _video_renditions(renditions: VideoRenditions | None) -> _Readers:
-    def totals() -> VideoRenditionStats:
-        return VideoRenditionStats() if renditions is None else renditions.totals()
-
-    def frames() -> Mapping[str, int]:
-        sums = totals()
-        return {
-            "in": sums.packets_in,
-            "out": sums.pictures_out,
-            "skipped": sums.skipped,
-            "dropped": sums.dropped,
-            "late": sums.late,
-            "missed": sums.missed,
-            "damaged": sums.damaged,
-        }
-
-    return {
-        "streamserver_video_renditions": lambda: 0 if renditions is None else len(renditions),
-        "streamserver_video_rendition_frames_total": frames,
-        "streamserver_video_rendition_restarts_total": lambda: totals().restarts,
-        "streamserver_video_rendition_cpu_seconds_total": lambda: totals().busy_us / 1e6,
-    }
-
-
 def _destinations(destinations: Destinations | None) -> _Readers:
     def totals() -> DestinationTotals:
         return DestinationTotals() if destinations is None else destinations.totals()
@@ -539,25 +406,6 @@ def _access(access: WhoMay | None) -> _Readers:
         "streamserver_access_bans_total": lambda: bans.banned,
         "streamserver_access_ban_refusals_total": lambda: bans.refused,
         "streamserver_access_hook_calls_total": hook_calls,
-    }
-
-
-def _webrtc(webrtc: WebRtcCounters | None) -> _Readers:
-    def counts(read: Callable[[LinkCounts], int]) -> Callable[[], Reading]:
-        return lambda: (
-            {} if webrtc is None else {way: read(one) for way, one in webrtc.link_sums().items()}
-        )
-
-    return {
-        "streamserver_webrtc_peers": lambda: {} if webrtc is None else webrtc.peer_counts(),
-        "streamserver_webrtc_packets_total": counts(lambda one: one.packets),
-        "streamserver_webrtc_lost_packets_total": counts(lambda one: one.lost),
-        "streamserver_webrtc_recovered_packets_total": counts(lambda one: one.recovered),
-        "streamserver_webrtc_nacks_total": counts(lambda one: one.nacks),
-        "streamserver_webrtc_plis_total": counts(lambda one: one.plis),
-        "streamserver_webrtc_transport_total": lambda: (
-            {} if webrtc is None else webrtc.transport_counts()
-        ),
     }
 
 
