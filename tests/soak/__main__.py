@@ -2,7 +2,8 @@
 
 One stream stays, with viewers over RTMP, HLS and WHEP that must miss nothing; beside it publishers
 and viewers of RTMP, FLV, HLS, WHIP and WHEP come and go, and destinations fail in several ways.
-Ends with a report; 1 when something leaked or was missed.
+All leave at half-time and come again, so that two rests can be compared. Ends with a report; 1 when
+something leaked or was missed.
 """
 
 import argparse
@@ -105,7 +106,10 @@ async def _soak(directory: Path, minutes: float) -> int:
         await asyncio.to_thread(server.start)
         try:
             before = await asyncio.to_thread(sample, server)
-            samples = await _crowd(server, seen, minutes)
+            samples = await _crowd(server, seen, minutes / 2)
+            await asyncio.sleep(_QUIET_S)
+            rest = await asyncio.to_thread(sample, server)
+            samples += await _crowd(server, seen, minutes / 2)
             await asyncio.sleep(_QUIET_S)
             after = await asyncio.to_thread(sample, server)
             sessions = await asyncio.to_thread(server.api, "sessions")
@@ -113,8 +117,8 @@ async def _soak(directory: Path, minutes: float) -> int:
         finally:
             code = await asyncio.to_thread(server.stop)
         left = sessions["total"] + streams["total"]
-        print(report(before, samples, after, seen))
-        found = faults(before, samples, after, seen, left)
+        print(report(before, samples, rest, after, seen))
+        found = faults(before, samples, rest, after, seen, left)
         if code:
             found.append(f"the server ended with {code}")
         if "Traceback" in server.log() or '"level": "error"' in server.log():

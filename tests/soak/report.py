@@ -13,11 +13,15 @@ from tests.soak.traffic import Seen
 __all__ = ["Sample", "faults", "report", "sample", "worst_lag"]
 
 _MIB: Final = 1024 * 1024
-_MAX_SLOPE_MIB: Final = 1.0
-"""Growth per minute over the later half of the run: sixty of an hour are a leak, noise is less."""
+_MAX_GROWTH_MIB: Final = 1.0
+"""A minute, from one rest to the next: sixty of an hour are a leak. What is live meanwhile says
+nothing: a stream more or less is 14 MiB."""
+
+_EVENT_BYTES: Final = 2048
+"""What the log of events keeps of each, up to 16 MiB in all."""
 
 _MIN_MINUTES: Final = 4
-"""A shorter run ends while caches and arenas still fill: its slope is told, not judged."""
+"""A shorter run ends while caches and arenas still fill: its growth is told, not judged."""
 
 _MORE_FDS: Final = 6
 _MORE_THREADS: Final = 10
@@ -53,6 +57,9 @@ class Sample:
     lines: int
     """Lines in its log."""
 
+    events: int = 0
+    """Events that happened."""
+
     lags: dict[float, int] = field(default_factory=dict)
     """How often its loop was late, ever: counts of ticks by the bound in seconds that each kept."""
 
@@ -71,6 +78,11 @@ def sample(server: RunningServer) -> Sample:
         threads=int(status["Threads"]),
         tasks=int(metrics["streamserver_tasks"]),
         lines=server.log().count("\n"),
+        events=sum(
+            int(value)
+            for name, value in metrics.items()
+            if name.startswith("streamserver_events_total")
+        ),
         lags={
             float(found[1]): int(value)
             for name, value in metrics.items()
@@ -90,28 +102,26 @@ def worst_lag(before: Sample, after: Sample) -> str:
     return "unknown"
 
 
-def slope_mib_per_minute(samples: Sequence[Sample]) -> float:
-    """Of memory, by least squares, over the later half."""
-    later = samples[len(samples) // 2 :]
-    if len(later) < 2:
-        return 0.0
-    times = [one.at_s / 60 for one in later]
-    sizes = [one.memory / _MIB for one in later]
-    mean_t, mean_s = sum(times) / len(times), sum(sizes) / len(sizes)
-    above = sum((t - mean_t) * (s - mean_s) for t, s in zip(times, sizes, strict=True))
-    below = sum((t - mean_t) ** 2 for t in times)
-    return above / below if below else 0.0
+def growth_mib_per_minute(rest: Sample, after: Sample, minutes: float) -> float:
+    """From one rest to the next, less what the log of events keeps by design."""
+    kept = (after.events - rest.events) * _EVENT_BYTES
+    return (after.memory - rest.memory - kept) / _MIB / max(minutes, 0.1)
 
 
 def faults(
-    before: Sample, samples: Sequence[Sample], after: Sample, seen: Seen, left_over: int
+    before: Sample,
+    samples: Sequence[Sample],
+    rest: Sample,
+    after: Sample,
+    seen: Seen,
+    left_over: int,
 ) -> list[str]:
-    """What must not be."""
+    """What must not be. ``rest`` is when the crowd of the first half had gone."""
     found = list(seen.gaps)
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
-    slope = slope_mib_per_minute(samples)
-    if minutes >= _MIN_MINUTES and slope > _MAX_SLOPE_MIB:
-        found.append(f"memory grows by {slope:.2f} MiB a minute")
+    growth = growth_mib_per_minute(rest, after, minutes / 2)
+    if minutes >= _MIN_MINUTES and growth > _MAX_GROWTH_MIB:
+        found.append(f"memory grows by {growth:.2f} MiB a minute from one rest to the next")
     for name, more in (("fds", _MORE_FDS), ("threads", _MORE_THREADS), ("tasks", _MORE_TASKS)):
         was, now = getattr(before, name), getattr(after, name)
         if now > was + more:
@@ -123,7 +133,9 @@ def faults(
     return found
 
 
-def report(before: Sample, samples: Sequence[Sample], after: Sample, seen: Seen) -> str:
+def report(
+    before: Sample, samples: Sequence[Sample], rest: Sample, after: Sample, seen: Seen
+) -> str:
     """The figures."""
     minutes = (samples[-1].at_s - samples[0].at_s) / 60
     rows = [f"{minutes:.1f} minutes, {dict(sorted(seen.counts.items()))}"]
@@ -132,15 +144,17 @@ def report(before: Sample, samples: Sequence[Sample], after: Sample, seen: Seen)
     rows.append(f"their longest silence: {silence}; our own clients were late {seen.own_lag_s:.2f}")
     rows.append(f"the server's loop was late by at most {worst_lag(before, after)}")
     rows.append(f"our own publishers were late by {seen.late_s:.1f} s at worst")
-    rows.append(f"{'':<18}{'before':>10}{'most':>10}{'after':>10}")
+    rows.append(f"{'':<18}{'before':>10}{'most':>10}{'rest':>10}{'after':>10}")
     for name in ("memory", "fds", "threads", "tasks", "lines"):
         unit = _MIB if name == "memory" else 1
         figures = [
             getattr(before, name) / unit,
             max(getattr(one, name) for one in samples) / unit,
+            getattr(rest, name) / unit,
             getattr(after, name) / unit,
         ]
         label = f"{name} (MiB)" if name == "memory" else name
         rows.append(f"{label:<18}" + "".join(f"{figure:>10.0f}" for figure in figures))
-    rows.append(f"memory slope, later half: {slope_mib_per_minute(samples):+.2f} MiB a minute")
+    growth = growth_mib_per_minute(rest, after, minutes / 2)
+    rows.append(f"memory from one rest to the next: {growth:+.2f} MiB a minute, events aside")
     return "\n".join(rows)
