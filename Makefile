@@ -4,7 +4,6 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 PEER_ARGS ?=
-PEERS  ?= tests
 BENCH_ARGS ?=
 SECONDS ?= 60
 TARGETS ?=
@@ -31,7 +30,7 @@ unit: $(VENV)/.dev-installed
 
 test-peers: $(VENV)/.peers-installed
 	$(BIN)/python -m tests.peers.programs --install
-	$(BIN)/python -m pytest -m peer $(PEER_ARGS) $(PEERS)
+	$(BIN)/python -m pytest -m peer $(PEER_ARGS) tests
 
 # Compares with what is on the machine: apt-get install nginx libnginx-mod-rtmp wrk nodejs npm; others
 # by path, see benchmarks/README.md. BENCH_ARGS="--json FILE --plot FILE", or names of cases.
