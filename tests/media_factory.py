@@ -20,6 +20,7 @@ from streamserver.media.packet import Packet
 from streamserver.media.timeline import Timeline, ms_to_ticks
 from streamserver.media.track import Kind, Track
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from tests.priority import be_ordinary
 
 __all__ = [
@@ -54,6 +55,11 @@ class Tag:
     kind: Kind
     timestamp_ms: int
     body: bytes
+
+    def message(self) -> Message:
+        """The RTMP message that carries it."""
+        type_id = VIDEO if self.kind is Kind.VIDEO else AUDIO
+        return Message(type_id, self.timestamp_ms, 1, self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,7 @@ async def test_a_day_of_time_stamps_is_read_back_without_a_gap(first_ms):
         wire = encoder.encode(Message(type_id, ms & 0xFFFF_FFFF, 1, body), csid, full=False)
         decoder.feed(wire)
         for message in decoder.messages():
-            is_video = message.type_id == VIDEO
-            ingest.media(is_video, message.timestamp, message.body, clock.now_ns)
+            ingest.media((message,), clock.now_ns)
 
     for kind, (header, *_) in bodies.items():
         publish(kind, header, first_ms)

@@ -9,6 +9,7 @@ from streamserver.endpoints.rtmp_patience import Patience
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.events import MediaReceived
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
 
 __all__ = ["RtmpPublisher"]
 
@@ -37,7 +38,9 @@ class RtmpPublisher:
     def media(self, event: MediaReceived, now_ns: int) -> None:
         """Audio or video has come."""
         self.session.bytes_received += len(event.body)
-        self._ingest.media(event.kind == "video", event.timestamp_ms, event.body, now_ns)
+        type_id = VIDEO if event.kind == "video" else AUDIO
+        message = Message(type_id, event.timestamp_ms, event.stream_id, event.body)
+        self._ingest.media((message,), now_ns)
 
     def metadata(self, values: Sequence[AmfValue]) -> None:
         """``onMetaData`` has come."""

@@ -15,6 +15,7 @@ from streamserver.ingest.pull import Source
 from streamserver.ingest.pull_rtmp import OpenPublisher, Publisher
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.media.flv_reader import AUDIO_TAG, VIDEO_TAG, FlvReader, FlvTag
+from streamserver.rtmp.message import Message
 
 __all__ = ["ChildPull", "FarUrl"]
 
@@ -182,7 +183,8 @@ class _Fetching:
             self._began()
         self._publisher.session.bytes_received += len(tag.body)
         now_ns = self._clock.monotonic_ns()
-        self._ingest.media(tag.kind == VIDEO_TAG, tag.timestamp_ms, tag.body, now_ns)
+        # Tags of FLV have the numbers of the messages.
+        self._ingest.media((Message(tag.kind, tag.timestamp_ms, 1, tag.body),), now_ns)
 
     def _stop(self, reason: str) -> None:
         self._stopped = reason

@@ -26,6 +26,7 @@ from streamserver.rtmp.client_events import (
 )
 from streamserver.rtmp.client_settings import ClientSettings
 from streamserver.rtmp.events import Closed, DataReceived, MediaReceived, PlayEnded
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from streamserver.rtmp.target import PublishTarget
 
 __all__ = ["Dial", "OpenPublisher", "Publisher", "PullConnection", "RtmpPull"]
@@ -235,4 +236,6 @@ class _Playing:
             return
         self._publisher.session.bytes_received += len(media.body)
         now_ns = self._clock.monotonic_ns()
-        self._ingest.media(media.kind == "video", media.timestamp_ms, media.body, now_ns)
+        type_id = VIDEO if media.kind == "video" else AUDIO
+        message = Message(type_id, media.timestamp_ms, media.stream_id, media.body)
+        self._ingest.media((message,), now_ns)

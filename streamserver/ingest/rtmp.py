@@ -21,6 +21,7 @@ from streamserver.media.flv import (
 )
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
+from streamserver.rtmp.message import VIDEO, Message
 
 __all__ = ["RtmpIngest"]
 
@@ -40,8 +41,17 @@ class RtmpIngest:
         self.assembler = Assembler(lease)
         self._codecs: dict[Kind, Codec | None] = {Kind.VIDEO: None, Kind.AUDIO: None}
 
-    def media(self, is_video: bool, timestamp_ms: int, body: bytes, now_ns: int) -> None:
-        """Takes an audio or video message; what is damaged is dropped and counted."""
+    def media(self, messages: Sequence[Message], now_ns: int) -> None:
+        """Takes audio and video messages that arrived together at ``now_ns``, in order.
+
+        What is damaged is dropped and counted.
+        """
+        for message in messages:
+            self._message(message, now_ns)
+
+    def _message(self, message: Message, now_ns: int) -> None:
+        type_id, timestamp_ms, _, body = message
+        is_video = type_id == VIDEO
         try:
             items = parse_video(body) if is_video else parse_audio(body)
         except DamagedFrameError as error:

@@ -27,6 +27,7 @@ from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_settings import ClientAction, ClientSettings
 from streamserver.rtmp.client_states import ClientState
 from streamserver.rtmp.events import ConnectReceived, PlayRequested, PublishRequested
+from streamserver.rtmp.message import Message
 from streamserver.rtmp.session import ServerSession
 from streamserver.rtmp.target import parse_target
 from streamserver.rtmp.url import TcUrl, resolve
@@ -165,7 +166,8 @@ def flv_tags(data: bytes) -> None:
     for index, piece in enumerate(_pieces(data)):
         if piece:
             stamp = index * 40 if piece[0] < 128 else int.from_bytes(piece[:4], "big")
-            ingest.media(not piece[0] & 1, stamp & 0xFFFFFFFF, piece[1:], index * 40 * _MS)
+            message = Message(8 | (not piece[0] & 1), stamp & 0xFFFFFFFF, 1, piece[1:])
+            ingest.media((message,), index * 40 * _MS)
     ingest.assembler.flush()
     assert lease.stream.packets.bytes <= (1 << 20) + len(data)
 

@@ -10,6 +10,7 @@ from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.media.packet import Packet
 from streamserver.media.track import Kind
 from streamserver.names import StreamKey
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from tests import media_factory
 from tests.fakes import FakeClock, Turns, session
 from tests.media_factory import Tag
@@ -48,8 +49,8 @@ class Publisher:
             due = begin + (tag.timestamp_ms + shift_ms) * 1_000_000
             self.clock.advance(ms=max(0, (due - self.clock.now_ns) // 1_000_000))
             wire = (tag.timestamp_ms + wire_shift_ms) & 0xFFFF_FFFF
-            is_video = tag.kind is Kind.VIDEO
-            self.ingest.media(is_video, wire, tag.body, self.clock.now_ns)
+            message = tag.message()._replace(timestamp=wire)
+            self.ingest.media((message,), self.clock.now_ns)
 
     @property
     def packets(self) -> list[Packet]:
@@ -196,10 +197,12 @@ async def test_a_publisher_that_returns_continues_the_broadcast_at_its_real_time
 async def test_damaged_frames_are_counted_and_end_nothing(publisher):
     tags = list(media_factory.tags(media_factory.h264_aac().flv))
     publisher.send(tags[:20])
-    publisher.ingest.media(True, 500, b"\x27\x01\x00\x00\x00\x7f\xff\xff\xffjunk", START_NS)
-    publisher.ingest.media(True, 500, b"\x27", START_NS)
-    publisher.ingest.media(False, 500, b"\xaf", START_NS)
-    publisher.ingest.media(True, 500, b"", START_NS)
+    publisher.ingest.media(
+        (Message(VIDEO, 500, 1, b"\x27\x01\x00\x00\x00\x7f\xff\xff\xffjunk"),), START_NS
+    )
+    publisher.ingest.media((Message(VIDEO, 500, 1, b"\x27"),), START_NS)
+    publisher.ingest.media((Message(AUDIO, 500, 1, b"\xaf"),), START_NS)
+    publisher.ingest.media((Message(VIDEO, 500, 1, b""),), START_NS)
     publisher.send(tags[20:])
     assert publisher.registry.get(KEY) is not None
     assert publisher.ingest.assembler.counters.damaged >= 2
@@ -218,7 +221,7 @@ async def test_a_revoked_lease_appends_nothing(publisher):
 
 async def test_opus_of_a_layout_that_nobody_knows_is_noted_and_ends_nothing(publisher):
     # Enhanced RTMP v2, MultichannelConfig: 13 channels in an order that is not said.
-    publisher.ingest.media(False, 0, b"\x94Opus\x00\x0d", START_NS)
+    publisher.ingest.media((Message(AUDIO, 0, 1, b"\x94Opus\x00\x0d"),), START_NS)
     publisher.send(list(media_factory.tags(media_factory.h264_aac().flv)))
     stream = publisher.registry.get(KEY)
     assert stream is not None

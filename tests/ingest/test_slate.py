@@ -53,7 +53,7 @@ class World:
         for tag in media_factory.tags(self.clip.flv):
             due_ns = begin + tag.timestamp_ms * 1_000_000
             self.clock.advance(ms=max(0, (due_ns - self.clock.now_ns) // 1_000_000))
-            ingest.media(tag.kind is Kind.VIDEO, tag.timestamp_ms, tag.body, self.clock.now_ns)
+            ingest.media((tag.message(),), self.clock.now_ns)
         return lambda: lease.release("gone")
 
     @property
@@ -132,7 +132,7 @@ async def test_the_first_frame_of_a_publisher_ends_it_though_nothing_shows_yet(
     ingest = RtmpIngest(lease)
     assert feed.pump(world.clock.now_ns), "one that says nothing ends nothing"
     for tag in list(media_factory.tags(world.clip.flv))[:3]:
-        ingest.media(tag.kind is Kind.VIDEO, tag.timestamp_ms, tag.body, world.clock.now_ns)
+        ingest.media((tag.message(),), world.clock.now_ns)
     assert not feed.pump(world.clock.now_ns)
 
 
