@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from streamserver.errors import LocalProtocolError
@@ -128,6 +128,37 @@ class Log(Generic[T]):
             self._wake_soon()
         return position
 
+    def extend(
+        self,
+        items: Sequence[T],
+        *,
+        sizes: Sequence[int],
+        at_ms: Sequence[int],
+        keyframes: Sequence[int] = (),
+    ) -> None:
+        """Adds a run of items, with the same effect as `append` of each in turn.
+
+        ``sizes`` and ``at_ms`` have a number for each item, ``keyframes`` the index in the run of
+        each item that a reader can begin with. Raises `LocalProtocolError` once closed.
+        """
+        if not items:
+            return
+        if self._closed is not None:
+            raise LocalProtocolError(f"append to a closed log ({self._closed})")
+        last = len(self._items)
+        self._items += items
+        self._sizes += sizes
+        self._at += at_ms
+        for index in keyframes:
+            self._keyframes.append(self._base + last + index)
+        self._admit(last)
+        if (
+            self._wakers
+            and not self._pending
+            and (keyframes or max(at_ms) >= self._quiet_until_ms or max(sizes) >= _LARGE_BYTES)
+        ):
+            self._wake_soon()
+
     def get(self, position: int) -> T | None:
         """The item at a position, or None when it is evicted or not there yet."""
         index = position - self._base
@@ -218,8 +249,29 @@ class Log(Generic[T]):
             # Let go of the item at once; the slot is reclaimed in bulk.
             self._items[head] = None  # type: ignore[assignment]
             head += 1
-        if head == self._head:
-            return
+        if head != self._head:
+            self._behead(head)
+
+    def _admit(self, first: int) -> None:
+        """Counts the items from an index on, and evicts for each what the bounds demand."""
+        items, sizes, at = self._items, self._sizes, self._at
+        max_bytes, max_ms = self.max_bytes, self.max_ms
+        held, peak, head = self._bytes, self.peak_bytes, self._head
+        for index in range(first, len(items)):
+            held += sizes[index]
+            oldest_ms = at[index] - max_ms
+            while head < index and (held > max_bytes or at[head] < oldest_ms):
+                held -= sizes[head]
+                items[head] = None  # type: ignore[assignment]
+                head += 1
+            if held > peak:
+                peak = held
+        self._bytes, self.peak_bytes = held, peak
+        if head != self._head:
+            self._behead(head)
+
+    def _behead(self, head: int) -> None:
+        """Everything before an index was evicted."""
         self.evicted += head - self._head
         self._head = head
         while self._keyframes and self._keyframes[0] < self._base + head:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +140,72 @@ def test_whatever_is_appended_bounds_hold_and_nothing_is_reordered(items):
         newest = log.newest_keyframe
         assert newest is None or log.start <= newest < log.end
     assert log.evicted + log.end - log.start == len(items)
+
+
+def state(log: Log[str]) -> tuple[object, ...]:
+    return (
+        *(log.start, log.end, log.bytes, log.span_ms, log.evicted, log.peak_bytes),
+        *(log.newest_keyframe, log.keyframe_before(log.end), log.keyframe_after(log.start)),
+        *(log.since(0), log.size_between(log.start, log.end), log.age_ms(log.start)),
+    )
+
+
+_ITEM = st.tuples(
+    st.one_of(st.integers(0, 60), st.sampled_from([299, 301, 300_000])),
+    st.one_of(st.integers(-10, 40), st.just(150)),
+    st.sampled_from([False, False, True]),
+)
+
+
+@given(st.lists(st.lists(_ITEM, max_size=40), max_size=30), st.integers(-50, 1_000))
+def test_a_run_does_what_the_same_items_do_one_by_one(runs, quiet_ms):
+    (one, turns_of_one), (many, turns_of_many) = (
+        make(max_ms=200, max_bytes=300, first=5) for _ in range(2)
+    )
+    woken: list[list[int]] = [[], []]
+    for log, calls in ((one, woken[0]), (many, woken[1])):
+        log.wake(partial(_note_end, log, calls), quiet_until_ms=partial(_end_times, log, quiet_ms))
+    at_ms = count = 0
+    for run in runs:
+        names, times = [], []
+        for size, step, keyframe in run:
+            at_ms += step
+            times.append(at_ms)
+            names.append(str(count))
+            one.append(str(count), size=size, at_ms=at_ms, keyframe=keyframe)
+            count += 1
+        many.extend(
+            names,
+            sizes=[size for size, _, _ in run],
+            at_ms=times,
+            keyframes=[index for index, (_, _, keyframe) in enumerate(run) if keyframe],
+        )
+        assert state(one) == state(many)
+        turns_of_one.run()
+        turns_of_many.run()
+        assert woken[0] == woken[1]
+
+
+def _end_times(log: Log[str], factor: int) -> int:
+    return log.end * factor // 20
+
+
+def _note_end(log: Log[str], calls: list[int]) -> None:
+    calls.append(log.end)
+
+
+def test_a_long_run_holds_no_more_than_its_bounds_and_lets_go_of_the_rest():
+    log, _ = make(max_bytes=100)
+    items = [str(index) for index in range(2_000)]
+    log.extend(items, sizes=[30] * 2_000, at_ms=[0] * 2_000, keyframes=[0, 1_998])
+    assert log.since(0) == ["1997", "1998", "1999"]
+    assert (log.bytes, log.peak_bytes, log.evicted) == (90, 90, 1_997)
+    assert log.keyframe_after(0) == log.newest_keyframe == 1_998
+
+
+def test_a_closed_log_takes_no_run_either():
+    log, _ = make()
+    log.close("over")
+    log.extend([], sizes=[], at_ms=[])
+    with pytest.raises(LocalProtocolError, match="over"):
+        log.extend(["x"], sizes=[1], at_ms=[0])

@@ -1,6 +1,7 @@
 """How many bits and how many frames a second, over the last few seconds, in integers."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = ["FrameMeter", "RateMeter"]
@@ -70,6 +71,14 @@ class FrameMeter:
         if second != self._second:
             self._advance(second)
         self._bucket += 1
+
+    def extend(self, at_ms: Sequence[int]) -> None:
+        """Several frames, in their order."""
+        if at_ms[0] // 1000 == at_ms[-1] // 1000 == self._second:
+            self._bucket += len(at_ms)
+        else:
+            for one_ms in at_ms:
+                self.add(one_ms)
 
     def recent_mhz(self) -> int | None:
         """Frames in a thousand seconds, over the last five whole ones; None before there are."""

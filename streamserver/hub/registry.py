@@ -5,7 +5,7 @@ one, nothing here waits.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,6 +109,12 @@ class Lease:
         # `is_current`, without the call: once for every packet.
         if self.revoked is None and stream.generation == self.generation:
             stream.append(packet)
+
+    def extend(self, packets: Sequence[Packet]) -> None:
+        """Appends a run of packets of the current epoch, or drops it likewise."""
+        stream = self.stream
+        if self.revoked is None and stream.generation == self.generation:
+            stream.extend(packets)
 
     def suspend(self, reason: str) -> bool:
         """Says that the publisher has gone silent, on a connection that may come to life again.

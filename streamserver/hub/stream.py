@@ -1,6 +1,6 @@
 """A stream: the log of a publisher's packets, and what is known about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -251,13 +251,8 @@ class Stream:
         at_ms = packet.dts * 1000 // track.clock_rate
         is_video = track.codec.kind is Kind.VIDEO
         kind = "video" if is_video else "audio"
-        stats = self.stats.get(kind)
-        if stats is None:
-            stats = self.stats[kind] = TrackStats(RateMeter(received_ns))
         size = len(packet.data)
-        stats.packets += 1
-        stats.bytes += size
-        stats.rate.add(size, received_ns)
+        self._count(kind, 1, size, received_ns)
         self.last_packet_ns = received_ns
         if is_video:
             self.frames.add(at_ms)
@@ -266,6 +261,49 @@ class Stream:
         if entry and is_video:
             self._measure_keyframes(at_ms)
         return self.packets.append(packet, size=size, at_ms=at_ms, keyframe=entry)
+
+    def extend(self, packets: Sequence[Packet]) -> None:
+        """Adds a run of packets of the current epoch, with the same effect as `append` of each.
+
+        What came together is measured once; a run that did not is added packet by packet.
+        """
+        if not packets:
+            return
+        received_ns = packets[0].received_ns
+        has_video = self._has_video
+        sizes: list[int] = []
+        times: list[int] = []
+        video_bytes = 0
+        # Log times of pictures, and those of them that a decoder can begin with.
+        pictures, keyframes = [], []
+        entries = []
+        for packet in packets:
+            if packet.received_ns != received_ns:
+                for one in packets:
+                    self.append(one)
+                return
+            track = packet.track
+            at_ms = packet.dts * 1000 // track.clock_rate
+            size = len(packet.data)
+            if track.codec.kind is Kind.VIDEO:
+                video_bytes += size
+                pictures.append(at_ms)
+                if packet.keyframe:
+                    keyframes.append(at_ms)
+                    entries.append(len(sizes))
+            elif not has_video and packet.keyframe:
+                entries.append(len(sizes))
+            sizes.append(size)
+            times.append(at_ms)
+        if pictures:
+            self._count("video", len(pictures), video_bytes, received_ns)
+            self.frames.extend(pictures)
+            for at_ms in keyframes:
+                self._measure_keyframes(at_ms)
+        if len(pictures) < len(sizes):
+            self._count("audio", len(sizes) - len(pictures), sum(sizes) - video_bytes, received_ns)
+        self.last_packet_ns = received_ns
+        self.packets.extend(packets, sizes=sizes, at_ms=times, keyframes=entries)
 
     def fill(self, packet: Packet) -> int:
         """Adds a packet of the current epoch that no publisher sent: it counts for nobody."""
@@ -293,6 +331,14 @@ class Stream:
     def received_bytes(self) -> int:
         """Bytes of media appended since the broadcast began."""
         return sum(stats.bytes for stats in self.stats.values())
+
+    def _count(self, kind: str, packets: int, size: int, received_ns: int) -> None:
+        stats = self.stats.get(kind)
+        if stats is None:
+            stats = self.stats[kind] = TrackStats(RateMeter(received_ns))
+        stats.packets += packets
+        stats.bytes += size
+        stats.rate.add(size, received_ns)
 
     def _measure_keyframes(self, at_ms: int) -> None:
         if self._last_keyframe_ms is not None:

@@ -299,3 +299,16 @@ async def test_nobody_is_suspended_where_streams_wait_for_nobody():
     setup.send(lease)
     assert not lease.suspend("silent")
     assert lease.is_current
+
+
+async def test_a_run_of_a_lease_that_was_taken_over_is_dropped():
+    setup = Setup()
+    lease = await setup.registry.claim(KEY, session())
+    setup.send(lease)
+    stream = lease.stream
+    video = stream.tracks[0]
+    lease.extend([packet(video, 40), packet(video, 80)])
+    assert stream.packets.end == 3
+    setup.registry.stop(KEY, "enough")
+    lease.extend([packet(video, 120)])
+    assert stream.packets.end == 3
