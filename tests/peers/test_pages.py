@@ -273,3 +273,24 @@ def test_a_stream_of_one_kind_plays(
             assert watcher.position() - began > 7
             assert float(data["latency"]) < 2.5
             assert watcher.size() == ((640, 360) if video else (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("video_frames", "audio_frames"),
+    [(300, 520), (330, 470)],
+    ids=["sound-ends-1s-later", "picture-ends-1s-later"],
+)
+def test_the_page_sees_the_end_of_a_stream_whose_tracks_end_apart(
+    tmp_path: Path, page: Any, video_frames: int, audio_frames: int
+) -> None:
+    require("ffmpeg")
+    with RunningServer(tmp_path / "server", settings=("server.reconnect_window_s=2",)) as server:
+        url = server.rtmp_url("live/camera")
+        watcher = Watcher(page)
+        watcher.open(f"{server.base_url}/play/live/camera?via=hls")
+        frames = ("-frames:v", str(video_frames), "-frames:a", str(audio_frames))
+        with FfmpegPublisher(url, tmp_path, extra=frames):
+            watcher.wait_playing(30)
+            watcher.wait_state("waiting", "connecting", timeout_s=30)
+        with FfmpegPublisher(url, tmp_path, colour="green"):
+            watcher.wait_playing(30)

@@ -317,7 +317,10 @@ export class LivePlayer extends EventTarget {
     // Browsers do not always say that they wait, after a seek above all.
     if (still > STILL_MS) this.#starved();
     const stuck = now - this.#newerSince;
-    if (stuck > STUCK_MS) {
+    // Where one track ends before the other, hls.js waits for the rest of it and never says "ended".
+    if (details !== null && !details.live && !newer && still > HOLE_MS) {
+      this.#again("waiting", "The stream has ended");
+    } else if (stuck > STUCK_MS) {
       this.#again("waiting", "Starting over");
     } else if (stuck > HOLE_MS && now - this.#jumpedAt > HOLE_MS) {
       this.#jump();
