@@ -33,8 +33,9 @@ _AT_ONCE: Final = 8
 _VIEWERS_PER_MS: Final = 1
 """From there on each adds a millisecond: 108 viewers are written to ten times a second."""
 
-_PATIENT_MS: Final = 50
-"""Where what comes is joined for so long, a few milliseconds before that do not matter."""
+_PATIENT_MS: Final = 20
+"""Where what comes is joined for so long, a timer looks for it, and nothing wakes the fan-out in
+between; a few milliseconds on the way from the publisher matter no more."""
 
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
@@ -142,7 +143,9 @@ class FanOut:
         self._joined_ns = 0
         self._counted_ns = now_ns()
         self._over_ns: int | None = None
-        self._unwake = wake(self._wake, hurried=self._is_hurried)
+        self._on_append = wake
+        self._unwake: Callable[[], None] | None = None
+        self._listen()
         if feed.log.closed is not None:
             self._wake()
 
@@ -157,6 +160,17 @@ class FanOut:
 
     def _is_hurried(self) -> bool:
         return bool(self._viewers) and self.join_ms < _PATIENT_MS
+
+    def _listen(self) -> None:
+        """Each packet wakes it from here on."""
+        if self._unwake is None:
+            self._unwake = self._on_append(self._wake, hurried=self._is_hurried)
+
+    def _doze(self) -> None:
+        """None does: nobody has to read the publisher packet by packet (`Log.hurried`)."""
+        unwake, self._unwake = self._unwake, None
+        if unwake is not None:
+            unwake()
 
     @property
     def header(self) -> Header | None:
@@ -195,9 +209,8 @@ class FanOut:
 
     def close(self) -> None:
         """Forgets all viewers without a word."""
-        self._unwake()
-        if self._call_off is not None:
-            self._call_off()
+        self._doze()
+        self._stop_timer()
         self._viewers.clear()
         self._apart.clear()
 
@@ -241,12 +254,27 @@ class FanOut:
 
     def _on_time(self) -> None:
         self._call_off = None
-        self._begin(self._now_ns())
+        if self._busy:
+            self._again = True
+            self._listen()
+        else:
+            self._begin(self._now_ns())
 
     def _begin(self, now_ns: int) -> None:
         self._busy = True
         self._joined_ns = now_ns
+        join_ms = self.join_ms
+        if join_ms >= _PATIENT_MS and self._log.closed is None:
+            self._doze()
+            self._call_off = self._later(join_ms, self._on_time)
+        else:
+            self._listen()
         self._slicer.submit(self._distribute())
+
+    def _stop_timer(self) -> None:
+        call_off, self._call_off = self._call_off, None
+        if call_off is not None:
+            call_off()
 
     def _distribute(self) -> Iterator[None]:
         """One join, for everybody."""
@@ -282,6 +310,11 @@ class FanOut:
         self._pump()
         log, first = self._log, self._head
         self._head = log.end
+        if self._head == first:
+            # A pause of the publisher: what ends it is not to wait for a timer, nor a timer for it.
+            self._stop_timer()
+            self._listen()
+            return []
         if first < log.start:
             # More than the log holds came at once: everyone has lost something.
             for viewer in self._viewers:

@@ -102,6 +102,98 @@ def test_a_few_viewers_get_everything_as_it_comes_and_many_get_it_joined():
     assert world.fan_out.join_ms == 100
 
 
+def many(world: World, count: int = 48) -> list[Viewer]:
+    """So many viewers, all of them together; 48 are joined for 40 ms."""
+    fill(world, 1)
+    viewers = [world.viewer() for _ in range(count)]
+    for viewer in viewers:
+        world.fan_out.add(viewer)
+    world.settle()
+    world.pass_ms(world.fan_out.join_ms)
+    return viewers
+
+
+def test_between_two_joins_for_many_nothing_wakes_the_fan_out_and_the_timer_keeps_time():
+    world = World()
+    viewers = many(world)
+    assert world.fan_out.join_ms == 40
+    world.append()
+    world.pass_ms(100)
+    before = world.stats.joins
+    began_ns = world.clock.now_ns
+    for _ in range(50):
+        world.append()
+        world.settle()
+        assert world.stats.joins - before == (world.clock.now_ns - began_ns) // 40_000_000
+        assert not world.bodies.hurried
+        world.append()
+        world.pass_ms(20)
+    assert numbers(got(viewers[-1])) == list(range(world.count))
+
+
+def test_a_pause_of_the_publisher_holds_nothing_back_and_costs_no_timer():
+    world = World()
+    viewers = many(world)
+    world.append()
+    world.pass_ms(41)
+    assert numbers(got(viewers[0])) == [0, 1]
+    world.append()
+    world.pass_ms(41)
+    assert numbers(got(viewers[0])) == [0, 1, 2]
+    world.pass_ms(500)
+    assert world.timers == []
+    world.append()
+    world.settle()
+    assert numbers(got(viewers[0])) == [0, 1, 2, 3]
+
+
+def test_the_end_of_a_stream_is_told_to_many_with_the_next_join():
+    world = World()
+    many(world)
+    world.append()
+    world.pass_ms(41)
+    world.append()
+    world.settle()
+    world.bodies.close("the publisher stopped")
+    world.pass_ms(41)
+    assert len(world.ended) == 48
+    assert all(numbers(got(viewer)) == [0, 1, 2] for viewer, _, _ in world.ended)
+
+
+def test_when_many_have_become_few_everything_comes_at_once_again():
+    world = World()
+    viewers = many(world)
+    world.append()
+    world.settle()
+    for viewer in viewers[8:]:
+        world.fan_out.remove(viewer)
+    world.pass_ms(41)
+    for number in range(2, 5):
+        world.append()
+        world.settle()
+        assert numbers(got(viewers[0])) == list(range(number + 1))
+    assert world.bodies.hurried
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 120), st.lists(st.integers(0, 150), min_size=1, max_size=30))
+def test_nothing_waits_longer_than_a_join(count, pauses):
+    world = World()
+    viewer = many(world, count)[0]
+    waiting: dict[int, int] = {}
+    for pause_ms in pauses:
+        waiting[world.count] = world.clock.now_ns
+        world.append()
+        for _ in range(pause_ms + 1):
+            world.settle()
+            for number in numbers(got(viewer)):
+                came_ns = waiting.pop(number, world.clock.now_ns)
+                assert world.clock.now_ns - came_ns <= world.fan_out.join_ms * 1_000_000
+            world.pass_ms(1)
+    world.pass_ms(world.fan_out.join_ms)
+    assert numbers(got(viewer)) == list(range(world.count))
+
+
 def test_a_large_join_goes_out_in_several_writes():
     world = World()
     fill(world, 1)
