@@ -61,8 +61,17 @@ class Part:
     duration: int
     """Its length in ticks of 1/90000 s; the sum over a segment is the segment's length."""
 
-    data: bytes
-    """The bytes of the part; a segment is its parts joined."""
+    pieces: tuple[bytes, ...]
+    """The bytes of the part, still apart: boxes, then coded frames, which the packet log holds as
+    well. A segment is its parts joined."""
+
+    size: int
+    """Bytes of all pieces."""
+
+    @property
+    def data(self) -> bytes:
+        """The pieces joined, anew each time."""
+        return b"".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)

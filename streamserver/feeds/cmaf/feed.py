@@ -107,7 +107,7 @@ class CmafFeed:
         for item in items:
             if isinstance(item, Part):
                 self._at_ms = max(self._at_ms, item.start_ms)
-                size = len(item.data) + _NOTICE_BYTES
+                size = item.size + _NOTICE_BYTES
                 log.append(item, size=size, at_ms=self._at_ms, keyframe=item.index == 0)
             else:
                 log.append(item, size=_NOTICE_BYTES, at_ms=self._at_ms)

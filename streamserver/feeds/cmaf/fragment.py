@@ -1,6 +1,7 @@
 """One part: a ``moof`` and its ``mdat``. The hot path of the feed.
 
-Samples come as flat lists that go into the table with one call; the payload is copied once.
+Samples come as flat lists that go into the table with one call. The payload is not copied: most
+parts of a stream that few people watch are never asked for.
 """
 
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class AudioRun:
     """The coded frames."""
 
 
-def fragment(sequence: int, video: VideoRun | None, audio: AudioRun | None) -> bytes:
-    """The bytes of a part; ``sequence`` grows with every part of a stream."""
+def fragment(sequence: int, video: VideoRun | None, audio: AudioRun | None) -> list[bytes]:
+    """The bytes of a part in pieces; ``sequence`` grows with every part of a stream."""
     size = _MOOF.size
     table = sizes = b""
     payload = 0
@@ -92,7 +93,7 @@ def fragment(sequence: int, video: VideoRun | None, audio: AudioRun | None) -> b
         data += audio.data
         payload += sum(map(len, audio.data))
     head.append(_MDAT.pack(_MDAT.size + payload, b"mdat"))
-    return b"".join(head + data)
+    return [b"".join(head), *data]
 
 
 def _audio_table(audio: AudioRun, uniform: bool) -> bytes:

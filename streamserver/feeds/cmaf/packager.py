@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from streamserver.feeds.cmaf.cuts import PartCut, SegmentCut
 from streamserver.feeds.cmaf.cutter import Cutter
@@ -15,6 +16,10 @@ from streamserver.media.packet import Packet
 from streamserver.media.track import Kind, Track
 
 __all__ = ["Packager"]
+
+_SMALL_PIECE: Final = 256
+"""Bytes of a frame below which it costs more memory to keep frames apart than to join them; bounds
+of bytes would not hold for them."""
 
 
 class Packager:
@@ -115,6 +120,10 @@ class Packager:
     def _part(self, cut: PartCut) -> Part:
         assert self.init is not None  # parts come from its tracks
         self._sequence += 1
+        pieces = fragment(self._sequence, cut.video, cut.audio)
+        size = sum(map(len, pieces))
+        if size < len(pieces) * _SMALL_PIECE:
+            pieces = [b"".join(pieces)]
         part = Part(
             msn=self._msn,
             index=self._index,
@@ -123,7 +132,8 @@ class Packager:
             independent=cut.independent,
             start_ms=cut.start // 90,
             duration=cut.duration,
-            data=fragment(self._sequence, cut.video, cut.audio),
+            pieces=tuple(pieces),
+            size=size,
         )
         self._index += 1
         self._new_epoch = False

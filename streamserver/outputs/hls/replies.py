@@ -61,14 +61,15 @@ _PROBLEM: Final = "application/problem+json"
 class Reply:
     """One answer; never changed once made, and shared by everybody who asks.
 
-    The body is given, or a function that makes it when it is first needed. Once the message for
+    The body is given, whole or in pieces that are joined when somebody asks, or a function that
+    makes it when it is first needed. Once the message for
     the wire is there, the body lives in it and nowhere else. No ``Date`` is sent: a message may
     be seconds older than its sending, and a recipient adds the field (RFC 9110 section 6.6.1).
     """
 
     __slots__ = (
-        "_body", "_gzip_body", "_head_size", "_make", "_wire", "_wire_gzip", "cache_control",
-        "compress", "content_type", "headers", "status",
+        "_body", "_gzip_body", "_head_size", "_make", "_pieces", "_wire", "_wire_gzip",
+        "cache_control", "compress", "content_type", "headers", "status",
     )  # fmt: skip
 
     def __init__(
@@ -76,7 +77,7 @@ class Reply:
         status: int,
         content_type: str,
         cache_control: str,
-        body: bytes | Callable[[], bytes],
+        body: bytes | tuple[bytes, ...] | Callable[[], bytes],
         *,
         compress: bool = False,
         headers: tuple[tuple[str, str], ...] = (),
@@ -87,8 +88,15 @@ class Reply:
         self.cache_control = cache_control
         self.compress = compress
         self.headers = headers
-        self._body = body if isinstance(body, bytes) else None
-        self._make = None if isinstance(body, bytes) else body
+        self._body: bytes | None = None
+        self._pieces: tuple[bytes, ...] | None = None
+        self._make: Callable[[], bytes] | None = None
+        if isinstance(body, bytes):
+            self._body = body
+        elif isinstance(body, tuple):
+            self._pieces = body
+        else:
+            self._make = body
         self._gzip_body: bytes | None = None
         self._wire: bytes | None = None
         self._wire_gzip: bytes | None = None
@@ -105,10 +113,19 @@ class Reply:
         if self._wire is not None:
             return memoryview(self._wire)[self._head_size :]
         if self._body is None:
-            assert self._make is not None
-            self._body = self._make()
-            self._make = None
+            if self._pieces is not None:
+                self._body = b"".join(self._pieces)
+                self._pieces = None
+            else:
+                assert self._make is not None
+                self._body = self._make()
+                self._make = None
         return self._body
+
+    @property
+    def pieces(self) -> tuple[bytes | memoryview, ...]:
+        """The body in pieces, as they are held; nothing is copied for it."""
+        return (self.payload,) if self._pieces is None else self._pieces
 
     @property
     def body(self) -> bytes:
@@ -130,12 +147,12 @@ class Reply:
         """The whole message, for a connection that stays open."""
         wire = self._wire
         if wire is None:
-            body = self.payload
-            head = self._head(len(body), gzip=False)
-            wire = b"".join((head, body))
+            pieces = self.pieces
+            head = self._head(sum(map(len, pieces)), gzip=False)
+            wire = b"".join((head, *pieces))
             self._head_size = len(head)
             self._wire = wire
-            self._body = None
+            self._body = self._pieces = None
         return wire
 
     @property

@@ -112,7 +112,7 @@ class Segment:
         """A copy of the whole segment, not kept where nobody asked for it."""
         if self.reply is not None and self.reply.is_built:
             return self.reply.body
-        return b"".join([part.reply.payload for part in self.parts])
+        return b"".join([piece for part in self.parts for piece in part.reply.pieces])
 
     @property
     def held_bytes(self) -> int:
@@ -222,12 +222,12 @@ class HlsWindow:
                 f"part {part.msn}.{part.index} where {segment.msn}.{len(segment.parts)} was due"
             )
         uri = self.hint_uri or self._part_uri(part.msn, part.index)
-        named = NamedPart(uri, part.duration, part.independent, _media(part.data))
+        named = NamedPart(uri, part.duration, part.independent, _media(part.pieces))
         segment.parts.append(named)
         segment.duration += part.duration
-        segment.size += len(part.data)
+        segment.size += part.size
         self.end += part.duration
-        self.total_bytes += len(part.data)
+        self.total_bytes += part.size
         self._directory.publish(uri, named.reply)
         self._set_hint((part.msn, part.index + 1), published=True)
 
@@ -358,5 +358,5 @@ class HlsWindow:
                 self._directory.withdraw(uri)
 
 
-def _media(data: bytes) -> Reply:
+def _media(data: bytes | tuple[bytes, ...]) -> Reply:
     return Reply(200, MP4, IMMUTABLE, data)

@@ -132,3 +132,22 @@ def test_packets_without_data_are_dropped_and_counted():
     feed, items = package([*packets[:20], *hollow, *packets[24:]], tracks)
     assert feed.counters.empty == 4
     check_samples(items, packets[:20] + packets[24:], continuous=False)
+
+
+def test_frames_stay_apart_and_uncopied_until_somebody_asks():
+    track = h264()
+    packets = [
+        replace(packet, data=bytes([index]) * 2_000)
+        for index, packet in enumerate(steady_video(track, 30, 3, gop=60))
+    ]
+    _, items = package(packets, [track])
+    frames = [piece for part in parts_of(items) for piece in part.pieces[1:]]
+    assert all(piece is packet.data for piece, packet in zip(frames, packets, strict=True))
+    assert all(part.size == len(part.data) for part in parts_of(items))
+
+
+def test_small_frames_are_joined_at_once_so_that_bounds_of_bytes_bound_memory():
+    track = h264()
+    _, items = package(steady_video(track, 30, 3, gop=60), [track])
+    assert all(part.pieces == (part.data,) for part in parts_of(items))
+    assert all(part.size == len(part.data) for part in parts_of(items))

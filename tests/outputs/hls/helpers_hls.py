@@ -75,7 +75,8 @@ class Maker:
             independent=first if independent is None else independent,
             start_ms=self.start // 90,
             duration=ticks,
-            data=f"{self.msn}.{self.index};".encode().ljust(self.part_bytes, b"."),
+            pieces=(f"{self.msn}.{self.index};".encode().ljust(self.part_bytes, b"."),),
+            size=self.part_bytes,
         )
         if first:
             self.discontinuity = False

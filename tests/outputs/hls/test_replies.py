@@ -82,6 +82,24 @@ def test_a_body_made_on_demand_is_made_once():
     assert reply.is_built
 
 
+def test_a_body_in_pieces_is_joined_once_and_straight_into_the_message():
+    pieces = (b"moof", b"frame", b"", b"sound")
+    reply = Reply(200, MP4, IMMUTABLE, pieces)
+    assert reply.is_built
+    assert reply.pieces is pieces
+    assert reply.wire == Reply(200, MP4, IMMUTABLE, b"".join(pieces)).wire
+    assert reply.body == b"moofframesound"
+    assert b"".join(reply.pieces) == b"moofframesound"
+    assert reply.wire is reply.wire
+
+
+def test_a_body_in_pieces_can_be_read_before_the_message_is_built():
+    reply = Reply(200, MP4, IMMUTABLE, (b"a", b"b"))
+    assert reply.payload == b"ab"
+    assert reply.pieces == (b"ab",)
+    assert reply.wire.endswith(b"\r\n\r\nab")
+
+
 def test_the_body_stays_the_same_before_and_after_the_message_is_built():
     reply = Reply(200, PLAYLIST, NO_CACHE, b"text", compress=True)
     before = reply.body
