@@ -192,7 +192,8 @@ class RtmpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     max_join_ms: Annotated[int, Meta(ge=0, le=1000)] = 100
     """What is sent to many RTMP and FLV viewers at once is joined for up to this time; a few get
-    everything as it comes. To destinations everything goes joined for this time."""
+    everything as it comes. To destinations everything goes joined for two and a half times as
+    long, up to 500 ms or this time, whichever is more."""
 
     max_lag_s: Annotated[float, Meta(ge=1, le=600)] = 10
     """An RTMP or FLV viewer that is further behind is closed; before, it loses frames."""

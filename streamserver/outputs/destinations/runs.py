@@ -1,5 +1,6 @@
 """What came since the last round, cut and joined once for all destinations that are level."""
 
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from streamserver.feeds.body import Body, Header
@@ -11,8 +12,8 @@ from streamserver.rtmp.runs import RunCutter
 
 __all__ = ["Shared", "SharedRuns"]
 
-_MOST_BYTES: Final = 128 * 1024
-"""More than that is a burst, or so many bits that headers and calls matter no more."""
+_MOST_BYTES: Final = 120 * 1024
+"""In one run: with its headers it fits an empty transport (`PushSettings.max_unsent_bytes`)."""
 
 
 class Shared(NamedTuple):
@@ -27,7 +28,7 @@ class Shared(NamedTuple):
 
 
 class SharedRuns:
-    """Follows one log of bodies. Holds one run of it, the newest."""
+    """Follows one log of bodies. Holds what came last, in runs."""
 
     def __init__(self, log: Log[Body]) -> None:
         self.round = -1
@@ -36,21 +37,36 @@ class SharedRuns:
         self._cutter = RunCutter(MEDIA_CSIDS, CLIENT_BOUNDS.chunk_size)
         self._header: Header | None = None
         self._end = log.end
-        self._newest: Shared | None = None
+        self._runs: dict[int, Shared] = {}
+        """What came last, by where each run begins."""
 
-    def newest(self) -> Shared | None:
-        """What the log got last; None where everybody has to cut for himself."""
+    def at(self, position: int) -> Shared | None:
+        """The run of what came last that begins at a position; None where there is none, and
+        everybody has to cut for himself."""
         end = self._log.end
         if end != self._end:
             first, self._end = self._end, end
-            self._newest = self._cut(first, end)
-        return self._newest
+            self._runs = {run.first: run for run in self._cut_all(first)}
+        return self._runs.get(position)
 
-    def _cut(self, first: int, end: int) -> Shared | None:
-        log, header = self._log, self._header
+    def _cut_all(self, first: int) -> Iterator[Shared]:
+        log = self._log
         items = log.since(first)
+        if first < log.start:
+            self._header = None
+            first = log.start
+        begin = size = 0
+        for index, item in enumerate(items):
+            size += len(item.data)
+            if size > _MOST_BYTES and index > begin:
+                yield from self._cut(first + begin, items[begin:index])
+                begin, size = index, len(item.data)
+        yield from self._cut(first + begin, items[begin:])
+
+    def _cut(self, first: int, items: Sequence[Body]) -> Iterator[Shared]:
+        """One run, if everybody can send it."""
+        header, whole = self._header, True
         self._header = items[-1].header
-        whole = first >= log.start and log.size_between(first, end) <= _MOST_BYTES
         pieces: list[MediaItem] = []
         latest_ms = 0
         for kind, time_ms, data, _, before, is_media in items:
@@ -61,6 +77,7 @@ class SharedRuns:
             latest_ms = max(latest_ms, time_ms)
         if not whole or header is None:
             self._cutter.forget()
-            return None
+            return
         run = self._cutter.cut(pieces)
-        return None if run is None else Shared(first, end, run, header, latest_ms)
+        if run is not None:
+            yield Shared(first, first + len(items), run, header, latest_ms)

@@ -83,10 +83,11 @@ class Sender:
 
     def pump(self, room_bytes: int) -> bool:
         """Hands what is there to the session while there is room; whether anything was."""
-        shared = self._runs.newest() if self._runs is not None else None
+        reader, runs = self._reader, self._runs
+        shared = runs.at(reader.position) if runs is not None else None
         if shared is not None and self._follow(shared, room_bytes):
             return True
-        items = self._reader.read(room_bytes=room_bytes)
+        items = reader.read(room_bytes=room_bytes)
         self._account()
         if not items:
             return False
@@ -112,18 +113,21 @@ class Sender:
 
     def _follow(self, shared: Shared, room_bytes: int) -> bool:
         """Sends what all others send, if it is what comes next here."""
-        reader, header, origin_ms = self._reader, self._header, self._origin_ms
+        reader, origin_ms = self._reader, self._origin_ms
+        first, last, run, header, time_ms = shared
+        # One message may cross the bound, as in `Reader.read`.
+        fits = len(run.data) <= room_bytes or (last - first == 1 and room_bytes > 0)
         if (
-            reader.position != shared.first
-            or header is not shared.header
+            not fits
+            or self._header is not header
             or origin_ms is None
             or reader.waits_for_keyframe
-            or len(shared.run.data) > room_bytes
-            or not self._session.send_shared(shared.run, origin_ms)
+            or not self._session.send_shared(run, origin_ms)
         ):
             return False
-        reader.advance(shared.last)
-        self._sent_ms = max(self._sent_ms, shared.time_ms)
+        reader.advance(last)
+        if time_ms > self._sent_ms:
+            self._sent_ms = time_ms
         return True
 
     def _send_header(self, header: Header, timestamp: int) -> None:

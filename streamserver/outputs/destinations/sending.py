@@ -38,8 +38,8 @@ HoldBodies = Callable[[Stream, Dialect], FeedHold[BodyFeed]]
 _HURRY_S: Final = 0.1
 """Between two looks while something is about to change: it begins or it ends."""
 
-_WRITES: Final = 8
-"""In one round, where the kernel takes them all: a megabyte, which is 80 Mbit/s."""
+_WRITES: Final = 20
+"""In one round, where the kernel takes them all: 2.5 megabytes, which are 80 Mbit/s."""
 
 _SECOND: Final = 1_000_000_000
 
@@ -51,8 +51,9 @@ class PushSettings:
     max_lag_ms: int = 8_000
     """Media that may wait for a slow far side; beyond it, the newest keyframe comes next."""
 
-    max_join_ms: int = 100
-    """How long what came may wait, so that it goes out in one write."""
+    max_join_ms: int = 250
+    """How long what came may wait, so that it goes out in one write. Longer than for viewers: the
+    players behind a far side buffer seconds, and each write costs as much as its bytes."""
 
     max_unsent_bytes: int = 128 * 1024
     """What may wait in the transport, to within one message. Little: what is there can no longer

@@ -54,9 +54,11 @@ def make(max_lag_ms: int = 5_000) -> tuple[Log[Body], Session, Sender]:
     return log, session, Sender(log, session, max_lag_ms=max_lag_ms)
 
 
-def append(log: Log[Body], of: Header, ms: int, kind: int = VIDEO, *, key: bool = False) -> None:
-    body = Body(kind, ms, b"%d@%d" % (kind, ms), key, of, True)
-    log.append(body, size=SMALL, at_ms=ms, keyframe=key)
+def append(
+    log: Log[Body], of: Header, ms: int, kind: int = VIDEO, *, key: bool = False, size: int = 0
+) -> None:
+    body = Body(kind, ms, (b"%d@%d" % (kind, ms)).ljust(size), key, of, True)
+    log.append(body, size=max(SMALL, size), at_ms=ms, keyframe=key)
 
 
 def test_it_begins_at_a_keyframe_with_metadata_and_headers_at_time_zero():
@@ -164,6 +166,26 @@ def test_a_run_for_which_there_is_no_room_goes_out_piece_by_piece():
     assert session.sent[-1] == ("video", 80, b"9@80")
     assert sender.pump(10_000)
     assert session.sent[-1] == ("video", 120, b"9@120")
+
+
+def test_what_is_too_much_for_one_write_is_shared_in_several_runs():
+    log: Log[Body] = Log(max_ms=60_000, max_bytes=1 << 22, schedule=Turns())
+    runs, one = SharedRuns(log), header()
+    session = Session()
+    sender = Sender(log, session, max_lag_ms=5_000, runs=runs)
+    for ms in (0, 40):
+        append(log, one, ms, key=not ms)
+        assert sender.pump(128 * 1024)
+    for ms, size in ((80, 50_000), (120, 50_000), (160, 50_000), (200, 300_000), (240, 10)):
+        append(log, one, ms, size=size)
+    reached = []
+    while sender.behind:
+        assert not sender.pump(0)
+        assert sender.pump(128 * 1024)
+        reached.append(sender.sent_ms)
+    # The large one goes alone: it crosses the bound, as one message may.
+    assert reached == [120, 160, 200, 240]
+    assert session.shared == 4
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 900), st.integers(0, 400)), max_size=60))
