@@ -58,6 +58,8 @@ class RtpFeed:
         """Whether the pictures of this epoch are shown in another order than they come."""
         self.epoch = -1
         """The epoch of the newest packet."""
+        self.picture_ms = 0
+        """Log time of the newest picture."""
         self._packets = packets
         self._packetizers: dict[Track, Packetizer | None] = {}
         self._video_seq = 0
@@ -131,6 +133,7 @@ class RtpFeed:
             self.reorders, self._last_pts = False, -1
         is_video = packet.is_video
         if is_video:
+            self.picture_ms = packet.dts_ms
             # Pictures that come out of order: no browser shows them (RFC 7742 asks for no B-frames)
             self.reorders = self.reorders or packet.pts < self._last_pts
             self._last_pts = packet.pts

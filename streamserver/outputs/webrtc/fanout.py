@@ -30,6 +30,15 @@ logger = logging.getLogger(__name__)
 _MS: Final = 1_000_000
 _SECOND_NS: Final = 1_000_000_000
 
+_OLD_SOUND_MS: Final = 100
+"""Behind the newest picture: more than a conversion to Opus takes."""
+
+_OLD_SOUND_NS: Final = _SECOND_NS
+"""How long a newcomer is spared old sound; then it is late for good, and better than none."""
+
+_OPUS_TICKS_PER_MS: Final = 48
+"""RFC 7587, section 4.1: whatever was sampled."""
+
 _PACE_MS: Final = 5
 """How often newcomers are sent a piece of the backlog."""
 
@@ -123,7 +132,7 @@ class WebRtcFanOut:
         if not self._viewers:
             self.feed.refresh()
         self._viewers[viewer] = None
-        viewer.next_report_ns = now_ns
+        viewer.entered_ns = viewer.next_report_ns = now_ns
         if viewer.audio is not None:
             first = self.feed.next_sequence(is_video=False)
             viewer.audio.begin(first, srtp.overhead)
@@ -210,9 +219,12 @@ class WebRtcFanOut:
         self._stats.items += 1
         if item.entry:
             self._check_playable(item)
+        spared_ns = self._now_ns() - _OLD_SOUND_NS if self._is_old_sound(item) else None
         for viewer in list(self._viewers):
             outgoing = viewer.video if is_video else viewer.audio
             if outgoing is None:
+                continue
+            if spared_ns is not None and not outgoing.packets and viewer.entered_ns > spared_ns:
                 continue
             numbers = outgoing.numbers
             in_step = numbers.next == first and not (is_video and viewer.waiting)
@@ -220,6 +232,14 @@ class WebRtcFanOut:
                 continue
             self._guard(viewer, outgoing, item, templates)
             yield
+
+    def _is_old_sound(self, item: RtpItem) -> bool:
+        """Whether a player that begins with it would stay behind for seconds.
+
+        Who converts sound begins with that of a whole group of pictures.
+        """
+        at_ms = item.timestamp // _OPUS_TICKS_PER_MS
+        return not item.is_video and self.feed.picture_ms - at_ms > _OLD_SOUND_MS
 
     def _admits(self, viewer: WebRtcViewer, outgoing: Outgoing, item: RtpItem) -> bool:
         """Whether a viewer that is out of step gets an item, from which on it is in step."""

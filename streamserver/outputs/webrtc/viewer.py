@@ -131,8 +131,8 @@ class WebRtcViewer:
 
     __slots__ = (
         "__weakref__", "_host", "allowance", "audio", "backlog", "begun", "congestion",
-        "counted_frame", "next_report_ns", "outgoing", "peer", "sent_before", "session", "stats",
-        "video", "waiting",
+        "counted_frame", "entered_ns", "next_report_ns", "outgoing", "peer", "sent_before", "session",
+        "stats", "video", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +162,8 @@ class WebRtcViewer:
         """Whether it has got a picture: what passed before is no loss."""
         self.counted_frame = -1
         """The feed's number of the last frame that was counted as dropped."""
+        self.entered_ns = 0
+        """Since when media flows."""
         self.next_report_ns = 0
         """When the next sender report is due."""
         self.sent_before = 0

@@ -209,9 +209,9 @@ class World:
         self._append(packet, keyframe)
         return packet
 
-    def audio(self) -> Packet:
-        """One packet of sound at the present time."""
-        ticks = self.time_ms * 48
+    def audio(self, behind_ms: int = 0) -> Packet:
+        """One packet of sound at the present time, or before it."""
+        ticks = (self.time_ms - behind_ms) * 48
         packet = Packet(self.audio_track, ticks, ticks, 960, True, b"sound", self.clock.now_ns)
         self._append(packet, False)
         return packet

@@ -77,6 +77,32 @@ def test_a_newcomer_begins_with_the_newest_keyframe_and_with_live_sound() -> Non
     assert seat.viewer.session.dropped_frames == 0
 
 
+def test_a_newcomer_is_spared_sound_that_was_converted_late() -> None:
+    world = World()
+    world.video(keyframe=True)
+    old = world.time_ms
+    for _ in range(10):
+        world.video()
+    seat, patient = world.enter(), world.enter()
+    for behind_ms in (world.time_ms - old, 200, 120, 80, 40):
+        world.audio(behind_ms)
+    assert [packet.sequence for packet in seat.peer.audio] == [3, 4]
+    world.audio(300)
+    assert len(seat.peer.audio) == len(patient.peer.audio) == 3
+
+
+def test_sound_that_stays_late_is_heard_after_a_second() -> None:
+    world = World()
+    world.video(keyframe=True)
+    seat = world.enter()
+    world.audio(300)
+    assert not seat.peer.audio
+    world.pass_ms(1_250)
+    world.video()
+    world.audio(300)
+    assert len(seat.peer.audio) == 1
+
+
 def test_the_backlog_of_a_newcomer_is_paced_and_joins_the_live_pictures() -> None:
     world = World(min_backlog_bytes_per_ms=1_000, backlog_rate=0)
     world.video(20_000, keyframe=True)
