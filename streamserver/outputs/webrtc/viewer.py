@@ -131,8 +131,8 @@ class WebRtcViewer:
 
     __slots__ = (
         "__weakref__", "_host", "allowance", "audio", "backlog", "begun", "congestion",
-        "counted_frame", "entered_ns", "next_report_ns", "outgoing", "peer", "sent_before", "session",
-        "stats", "video", "waiting",
+        "counted_frame", "entered_ns", "next_report_ns", "outgoing", "peer", "sent_before",
+        "session", "stats", "video", "waiting",
     )  # fmt: skip
 
     def __init__(
