@@ -239,7 +239,7 @@ class Server:
             await doors.open_rtmp(early, publishing, parts.live, connecting)
         if self.config.webrtc.enabled:
             await doors.open_webrtc(publishing, parts.live)
-        api = make_api(ground, parts, management, doors)
+        api = make_api(ground, parts, management, doors, slates)
         await doors.open_http(parts.hls, parts.live, api, tls.https)
         keep_renewed(ground, parts, doors, management.settings)
         self.facts.is_listening = True

@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from streamserver.api.event_streams import EventStreams
+from streamserver.api.metrics_doors import (
+    DOOR_METRICS,
+    SLATE_METRICS,
+    DoorCounts,
+    SlateCounts,
+    door_readers,
+)
 from streamserver.api.metrics_events import EVENT_METRICS, event_readers
 from streamserver.api.metrics_renditions import RENDITION_METRICS, rendition_readers
 from streamserver.api.metrics_webrtc import WEBRTC_METRICS, WebRtcCounters, webrtc_readers
@@ -118,6 +125,8 @@ METRICS: Final = (
         "Viewers refused and publishers refused or closed, by the bound that was reached.",
         ("limit",),
     ),
+    *DOOR_METRICS,
+    *SLATE_METRICS,
     *RENDITION_METRICS,
     *WEBRTC_METRICS,
     Metric("streamserver_destinations", _GAUGE, "Destinations of streams.", ("state",)),
@@ -201,6 +210,10 @@ def _zero() -> int:
     return 0
 
 
+def _nobody() -> DoorCounts:
+    return DoorCounts(handshakes={})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSources:
     """The objects that count. The composition root gives them; what is not there reads as 0."""
@@ -237,6 +250,12 @@ class MetricsSources:
 
     limit_refusals: Callable[[], Mapping[str, int]] = _nothing
     """Who was refused at a bound, by its key in ``[limits]``."""
+
+    doors: Callable[[], DoorCounts] = _nobody
+    """Those who were not let in yet."""
+
+    slates: Callable[[], SlateCounts] = SlateCounts
+    """Pictures in the place of publishers that are away."""
 
     feed_log_bytes: Callable[[], Mapping[str, int]] = _nothing
     """Bytes held by the logs of feeds, by feed (cmaf, ts ...)."""
@@ -286,6 +305,7 @@ class ServerMetrics:
             sources.events, sources.announcer, sources.event_streams, sources.webhooks
         )
         readers |= webrtc_readers(sources.webrtc)
+        readers |= door_readers(sources.doors, sources.slates)
         for metric in METRICS:
             self.registry.add(metric, readers.pop(metric.name))
         if readers:

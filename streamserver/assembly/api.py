@@ -11,6 +11,7 @@ from streamserver.api.event_streams import EventStreams
 from streamserver.api.handlers import Services
 from streamserver.api.idempotency import Idempotency
 from streamserver.api.metrics import MetricsSources, ServerMetrics
+from streamserver.api.metrics_doors import SlateCounts
 from streamserver.assembly.doors import Doors
 from streamserver.assembly.ground import Ground
 from streamserver.assembly.hub import Hub
@@ -25,6 +26,7 @@ from streamserver.control.records import Records
 from streamserver.control.registering import Registering
 from streamserver.control.reloading import Reloading
 from streamserver.control.webhooks import WebhookControl
+from streamserver.ingest.slates import Slates
 from streamserver.logging_setup import set_level
 from streamserver.settings import live_registry_settings, registry_settings
 from streamserver.storage import Storage
@@ -115,7 +117,9 @@ async def _open_settings(
     return live
 
 
-def make_api(ground: Ground, parts: Parts, management: Management, doors: Doors) -> Api:
+def make_api(
+    ground: Ground, parts: Parts, management: Management, doors: Doors, slates: Slates
+) -> Api:
     """The API with its metrics and its OpenAPI document."""
     http = ground.config.http
     credentials, control = management.credentials, management.control
@@ -126,7 +130,7 @@ def make_api(ground: Ground, parts: Parts, management: Management, doors: Doors)
         idempotency=Idempotency(parts.storage, ground.clock.wall_ns),
         registering=Registering(control, management.records, credentials, apps=parts.apps),
         credentials=credentials,
-        scrape=_metrics(ground, parts, management, doors).scrape,
+        scrape=_metrics(ground, parts, management, doors, slates).scrape,
         heartbeat=parts.hub.driver,
         clock=ground.clock,
         events=management.event_streams,
@@ -137,7 +141,9 @@ def make_api(ground: Ground, parts: Parts, management: Management, doors: Doors)
     return Api(services, ChainAuthorizer(parts.access.decider, ground.is_local), settings)
 
 
-def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors) -> ServerMetrics:
+def _metrics(
+    ground: Ground, parts: Parts, management: Management, doors: Doors, slates: Slates
+) -> ServerMetrics:
     hub, hls, live, webrtc = parts.hub, parts.hls, parts.live, doors.webrtc
     video = hub.video_renditions
     return ServerMetrics(
@@ -155,6 +161,8 @@ def _metrics(ground: Ground, parts: Parts, management: Management, doors: Doors)
                 "media": hls.stats.media,
             },
             rtmp_connections=doors.rtmp_outcomes,
+            doors=doors.counts,
+            slates=lambda: SlateCounts(shown=slates.shown, failed=slates.failures),
             limit_refusals=lambda: hub.limits.refused,
             access=parts.access,
             destinations=parts.destinations,

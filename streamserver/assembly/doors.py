@@ -12,6 +12,7 @@ from ssl import SSLContext
 from typing import Final, Self
 
 from streamserver.api.app import Api
+from streamserver.api.metrics_doors import DoorCounts
 from streamserver.assembly.ground import Ground
 from streamserver.assembly.hub import Hub
 from streamserver.assembly.outputs import Live
@@ -140,6 +141,22 @@ class Doors:
         for endpoint in self.rtmp:
             outcomes.update(endpoint.stats.outcomes)
         return outcomes
+
+    def counts(self) -> DoorCounts:
+        """Those who were not let in yet, counted."""
+        strangers = [endpoint.strangers for endpoint in self.rtmp]
+        shaking = [one for rtmp in self.rtmp for one in rtmp.tls]
+        shaking += [one for http in self.http for one in http.tls]
+        return DoorCounts(
+            deferred=sum(one.deferred for one in strangers),
+            turned_away=sum(one.turned_away for one in strangers),
+            held_bytes=sum(one.held_bytes for one in strangers),
+            handshakes={
+                "deferred": sum(one.deferred for one in shaking),
+                "failed": sum(one.failed for one in shaking),
+                "refused": sum(one.refused for one in shaking),
+            },
+        )
 
     def ask_to_reconnect(self, reason: str) -> set[str]:
         """Asks the publishers that understand it to move; answers whom."""

@@ -133,6 +133,11 @@ class RtmpEndpoint:
         """Connections open now."""
         return len(self._connections)
 
+    @property
+    def tls(self) -> list[TlsListener]:
+        """Its ports that speak TLS."""
+        return [server for server in self._servers if isinstance(server, TlsListener)]
+
     async def start(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts, on sockets that listen already or on new ones.
 

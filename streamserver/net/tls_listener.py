@@ -96,6 +96,11 @@ class TlsListener:
         self._closed = False
         self._loop.add_reader(sock.fileno(), self._accept)
 
+    @property
+    def deferred(self) -> int:
+        """Handshakes that began in a later turn of the loop."""
+        return self._turns.deferred
+
     def __len__(self) -> int:
         """Handshakes that are not over."""
         return len(self._comers)

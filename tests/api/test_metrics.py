@@ -5,6 +5,7 @@ import pytest
 
 from streamserver.api import MetricsSources, ServerMetrics
 from streamserver.api.metrics import METRICS
+from streamserver.api.metrics_doors import DoorCounts, SlateCounts
 from streamserver.control import LoopLag
 from streamserver.hub.sessions import Protocol
 from streamserver.hub.stream import LogBounds
@@ -28,6 +29,8 @@ NAMES = re.findall(
     streamserver_http_aborted_total
     streamserver_hls_requests_total streamserver_rtmp_connections_total
     streamserver_limit_refusals_total
+    streamserver_strangers_total streamserver_strangers_held_bytes
+    streamserver_tls_handshakes_total streamserver_slates_total
     streamserver_audio_renditions streamserver_audio_rendition_packets_total
     streamserver_audio_rendition_cpu_seconds_total
     streamserver_video_renditions streamserver_video_rendition_frames_total
@@ -159,6 +162,21 @@ async def test_destinations_are_counted_and_sums_do_not_fall():
         assert values['streamserver_destination_failures_total{kind="tls"}'] == 3
         if idle:
             await world.destinations.remove(DEMO, one.spec.id)
+
+
+async def test_those_who_were_not_let_in_and_slates_are_counted():
+    doors = DoorCounts(
+        deferred=3, turned_away=1, held_bytes=500, handshakes={"failed": 2, "refused": 4}
+    )
+    world = ApiWorld()
+    values = await scrape(world, doors=lambda: doors, slates=lambda: SlateCounts(shown=5, failed=6))
+    assert values['streamserver_strangers_total{outcome="deferred"}'] == 3
+    assert values['streamserver_strangers_total{outcome="turned_away"}'] == 1
+    assert values["streamserver_strangers_held_bytes"] == 500
+    assert values['streamserver_tls_handshakes_total{outcome="failed"}'] == 2
+    assert values['streamserver_tls_handshakes_total{outcome="refused"}'] == 4
+    assert values['streamserver_slates_total{outcome="shown"}'] == 5
+    assert values['streamserver_slates_total{outcome="failed"}'] == 6
 
 
 async def test_no_counter_shrinks_when_streams_and_viewers_leave():

@@ -112,6 +112,11 @@ class HttpEndpoint:
         """Connections open now."""
         return len(self._connections)
 
+    @property
+    def tls(self) -> list[TlsListener]:
+        """Its ports that speak TLS."""
+        return [server for server in self._servers if isinstance(server, TlsListener)]
+
     async def start(self) -> tuple[tuple[str, int], ...]:
         """Binds and serves; answers what is bound.
 
