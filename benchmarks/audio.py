@@ -20,7 +20,8 @@ import numpy as np
 import uvloop
 
 from streamserver.clock import SystemClock
-from streamserver.ffmpeg.audio import AudioInput, AudioTranscoder
+from streamserver.ffmpeg.audio import AudioTranscoder
+from streamserver.ffmpeg.audio_forms import AudioInput
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool

@@ -46,9 +46,6 @@ async def run(
     server = Server(config.config, loaded=config, demo=demo, tls_self_signed=tls_self_signed)
     await server.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_soon)
-    # What lives until the end needs no look at every collection.
-    gc.collect()
-    gc.freeze()
     logger.info(
         "serving %s", ", ".join(f"{one.scheme} on port {one.port}" for one in server.listeners)
     )
@@ -59,6 +56,11 @@ async def run(
         manager.tell(READY)
         if open_browser:
             await asyncio.to_thread(webbrowser.open, server.dashboard_url)
+        await server.completed()
+        # What lives until the end needs no look at every collection. What is garbage by now is
+        # little, and looking for it takes a tenth of a second.
+        gc.freeze()
+        gc.enable()
         await asyncio.get_running_loop().create_future()
     finally:
         manager.tell(STOPPING)

@@ -14,13 +14,16 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from ssl import SSLContext
 from typing import Final
 
 from streamserver import __version__
 from streamserver.assembly.api import Management, make_api, open_management
 from streamserver.assembly.doors import SHUTTING_DOWN, Certificates, Doors, EarlySockets
+from streamserver.assembly.early import Early
 from streamserver.assembly.ground import Ground
 from streamserver.assembly.hub import Hub
+from streamserver.assembly.late import load_late
 from streamserver.assembly.outputs import make_hls, make_live, open_destinations, start_pulls
 from streamserver.assembly.parts import Parts
 from streamserver.assembly.renewing import keep_renewed
@@ -113,6 +116,7 @@ class Server:
         self._doors: Doors | None = None
         self._reloading: Reloading | None = None
         self._drain: Drain | None = None
+        self._late: asyncio.Task[None] | None = None
 
     def on(self, types: str, handler: Handler) -> Callable[[], None]:
         """Calls a function or coroutine function with each `Event` of a type.
@@ -166,6 +170,15 @@ class Server:
             await self.close()
             raise
 
+    async def completed(self) -> None:
+        """Waits for what is loaded behind the open ports: FFmpeg, the libraries of WebRTC.
+
+        Raises `UnavailableError` where one is missing or broken: the server had better end then.
+        """
+        if self._late is None:
+            raise LocalProtocolError("the server has not started")
+        await asyncio.shield(self._late)
+
     async def drain(self) -> None:
         """Takes nothing new, asks publishers to move where they can, ends the broadcasts, and lets
         players fetch the end of them; within ``server.drain_timeout_s``.
@@ -218,12 +231,15 @@ class Server:
         self._closing.callback(self.facts.closed)
         self._closing.push_async_callback(ground.resolver.close)
         tls = await self._certificates.contexts(ground, self_signed=self._tls_self_signed)
+        early = Early(self.config, https=tls.https is not None)
+        self._closing.push_async_callback(early.close)
         # Encoders give up when their first connect is refused: their ports come before the rest.
-        with EarlySockets(ground, tls) as early:
+        with EarlySockets(ground, tls) as sockets:
             storage, access = await self._open_storage()
             secret = await storage.signing_secret()
             hub, executor = self._make_hub()
-            parts = await self._open_parts(hub, storage, access, executor, secret)
+            authorities = await early.authorities()
+            parts = await self._open_parts(hub, storage, access, executor, secret, authorities)
             publishing = self._make_publishing(parts)
             notices = self._make_notices(parts)
             management = await open_management(
@@ -236,13 +252,14 @@ class Server:
             hub.driver.start()
             connecting = make_connecting(self.config, access, self.clock, secret)
             connecting.on_left = notices.disconnected
-            await doors.open_rtmp(early, publishing, parts.live, connecting)
+            await doors.open_rtmp(sockets, publishing, parts.live, connecting)
         if self.config.webrtc.enabled:
             await doors.open_webrtc(publishing, parts.live)
         api = make_api(ground, parts, management, doors, slates)
-        await doors.open_http(parts.hls, parts.live, api, tls.https)
+        await doors.open_http(parts.hls, parts.live, api, await early.pages(), tls.https)
         keep_renewed(ground, parts, doors, management.settings)
         self.facts.is_listening = True
+        self._late = self._run(load_late(doors.webrtc))
         parts.events.announcer.server_started()
         pulls = start_pulls(ground, hub, publishing)
         self._closing.push_async_callback(pulls.close)
@@ -278,13 +295,19 @@ class Server:
         return hub, executor
 
     async def _open_parts(
-        self, hub: Hub, storage: Storage, access: Access, executor: MediaExecutor, secret: bytes
+        self,
+        hub: Hub,
+        storage: Storage,
+        access: Access,
+        executor: MediaExecutor,
+        secret: bytes,
+        authorities: SSLContext,
     ) -> Parts:
         ground = self._ground
-        events = self._events = await self._open_events(hub, storage)
+        events = self._events = await self._open_events(hub, storage, authorities)
         self._closing.push_async_callback(events.close)
         hls = make_hls(ground, hub, access, executor, secret)
-        destinations = await open_destinations(ground, hub, storage)
+        destinations = await open_destinations(ground, hub, storage, authorities)
         destinations.on_state = events.announcer.destination_changed
         live = make_live(ground, hub, access)
         return Parts(
@@ -298,7 +321,7 @@ class Server:
             destinations=destinations,
         )
 
-    async def _open_events(self, hub: Hub, storage: Storage) -> Eventing:
+    async def _open_events(self, hub: Hub, storage: Storage, authorities: SSLContext) -> Eventing:
         config, ground = self.config, self._ground
         return await open_events(
             registry=hub.registry,
@@ -312,7 +335,7 @@ class Server:
             webhooks=config.webhooks,
             public_url=config.http.public_url,
             allow_private=config.outgoing.allow_private,
-            ca_file=config.outgoing.ca_file,
+            tls=authorities,
         )
 
     def _make_publishing(self, parts: Parts) -> Publishing:
@@ -353,7 +376,8 @@ class Server:
 
     # ---- tasks ------------------------------------------------------------------------------
 
-    def _run(self, work: Coroutine[object, object, None]) -> None:
+    def _run(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

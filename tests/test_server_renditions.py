@@ -12,8 +12,8 @@ import m3u8
 import numpy as np
 
 from streamserver.config import load
-from streamserver.ffmpeg.audio import AudioInput
 from streamserver.ffmpeg.audio_codecs import RATE
+from streamserver.ffmpeg.audio_forms import AudioInput
 from streamserver.hub.stream import Stream
 from streamserver.media import flv, flv_writer
 from streamserver.media.flv_writer import Dialect

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from streamserver.api import openapi
 from streamserver.api.app import Api, ApiSettings
@@ -135,7 +135,7 @@ def make_api(
         clock=ground.clock,
         events=management.event_streams,
         webhooks=WebhookControl(parts.events.webhooks),
-        openapi=openapi.render(http.public_url or http.base_path or "/"),
+        openapi=cache(partial(openapi.render, http.public_url or http.base_path or "/")),
     )
     settings = ApiSettings(cors_origins=ground.config.api.cors_origins)
     return Api(services, ChainAuthorizer(parts.access.decider, ground.is_local), settings)

@@ -57,7 +57,7 @@ class Tls:
 class Certificates:
     """Reads certificates, and reads them again when their files change."""
 
-    def __init__(self, run: Callable[[Coroutine[object, object, None]], None]) -> None:
+    def __init__(self, run: Callable[[Coroutine[object, object, None]], object]) -> None:
         """``run`` starts what goes on in the background."""
         self._run = run
         self._files: list[CertificateFiles] = []
@@ -221,7 +221,9 @@ class Doors:
         await endpoint.start()
         self._opened("webrtc", ground.config.webrtc.host, endpoint.mux.port, False)
 
-    async def open_http(self, hls: HlsOutput, live: Live, api: Api, tls: SSLContext | None) -> None:
+    async def open_http(
+        self, hls: HlsOutput, live: Live, api: Api, pages: Pages, tls: SSLContext | None
+    ) -> None:
         """Everything that speaks HTTP, and again with TLS where there is a certificate."""
         http, is_local = self._ground.config.http, self._ground.is_local
         flv = FlvDoor(
@@ -236,18 +238,11 @@ class Doors:
             hls_mount(HlsMount(hls), any_origin="*" in http.cors_origins),
             flv_mount(flv),
             api_mount(api),
-            pages_mount(Pages(https=self._https(tls))),
+            pages_mount(pages),
         )
         await self._listen("http", http.port, None, mounts)
         if tls is not None:
             await self._listen("https", http.https_port, tls, mounts)
-
-    def _https(self, tls: SSLContext | None) -> str:
-        """Where browsers reach the pages over HTTPS; empty: nowhere."""
-        http = self._ground.config.http
-        if http.public_url.startswith("https:"):
-            return http.public_url
-        return "" if tls is None else f":{http.https_port}"
 
     async def _listen(
         self, name: str, port: int, tls: SSLContext | None, mounts: tuple[Mount, ...]

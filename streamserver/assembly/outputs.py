@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from ssl import SSLContext
 from urllib.parse import urlsplit
 
 from streamserver.assembly.ground import Ground
@@ -13,8 +14,8 @@ from streamserver.control.pulling import make_pulls
 from streamserver.control.watching import Watching
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
-from streamserver.ffmpeg import ts
 from streamserver.ffmpeg.executor import MediaExecutor
+from streamserver.ffmpeg.ts_support import supports
 from streamserver.hub.driver import Driver
 from streamserver.hub.sources import SourceHold
 from streamserver.ingest.pull import Pulls
@@ -57,7 +58,7 @@ def make_hls(
         settings=hls_settings(ground.config),
         secret=secret,
         make_feed=partial(_make_feed, cmaf_settings(ground.config), hub.driver),
-        ts=TsMaker(partial(executor.run, ts.remux_segment), ts.supports),
+        ts=TsMaker(partial(executor.run, _remux), supports),
         authorize=PlayGate(access.decider, ground.is_local, hub.registry.demand).check_hls,
         sources=hub.sources,
         is_revoked=access.is_revoked,
@@ -66,6 +67,13 @@ def make_hls(
     hub.registry.add_listener(output)
     hub.driver.add_ticker(output.tick)
     return output
+
+
+def _remux(init: bytes, media: bytes, counters: dict[int, int]) -> bytes:
+    # Late, and in a thread: the server's start needs no FFmpeg (`assembly.late`).
+    from streamserver.ffmpeg.ts import remux_segment
+
+    return remux_segment(init, media, counters)
 
 
 def _make_feed(
@@ -90,7 +98,9 @@ def make_live(ground: Ground, hub: Hub, access: Access) -> Live:
     return Live(watching, output)
 
 
-async def open_destinations(ground: Ground, hub: Hub, storage: Storage) -> Destinations:
+async def open_destinations(
+    ground: Ground, hub: Hub, storage: Storage, authorities: SSLContext
+) -> Destinations:
     """Those of the configuration and of the storage. Raises `ConfigError` and `StorageError`."""
     config, facts = ground.config, ground.facts
     public_host = urlsplit(config.http.public_url).hostname
@@ -104,7 +114,7 @@ async def open_destinations(ground: Ground, hub: Hub, storage: Storage) -> Desti
         storage=storage,
         clock=ground.clock,
         allow_private=config.outgoing.allow_private,
-        ca_file=config.outgoing.ca_file,
+        tls=authorities,
         max_join_ms=config.rtmp.max_join_ms,
     )
     await destinations.load(configured_destinations(config))

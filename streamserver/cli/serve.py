@@ -1,6 +1,7 @@
 """``streamserver serve``: from the command line to a running server, and to an exit code."""
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -189,6 +190,9 @@ def banner_info(loaded: LoadedConfig, running: Running, *, demo: bool) -> Banner
 
 
 def _server() -> RunServer:
+    # What is made from now on stays: the collector would look through it again and again.
+    # `daemon.run` enables it when all is open.
+    gc.disable()
     # Late: `check` and `version` need none of what it imports.
     server: RunServer = importlib.import_module("streamserver.daemon").run
     return server

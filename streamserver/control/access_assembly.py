@@ -8,7 +8,6 @@ from streamserver.clock import Clock
 from streamserver.config import Config
 from streamserver.control.connecting import Connecting
 from streamserver.control.hook_notices import HookNotices
-from streamserver.errors import ConfigError
 from streamserver.hub.registry import Registry
 from streamserver.hub.sessions import SessionTable
 from streamserver.names import StreamKey
@@ -16,7 +15,7 @@ from streamserver.net.guard import OutgoingGuard
 from streamserver.net.http_client import HttpClient
 from streamserver.net.proxies import TrustedProxies
 from streamserver.net.resolver import Resolver
-from streamserver.net.tls import client_context
+from streamserver.net.tls import outgoing_context
 from streamserver.rtmp.auth_server import AdobeAuth
 from streamserver.storage import Storage
 
@@ -38,12 +37,7 @@ async def open_access(
     def client() -> HttpClient:
         # The operator wrote these URLs; `[outgoing] allow_private` is about those of strangers.
         guard = OutgoingGuard(resolver, allow_private=True)
-        ca_file = config.outgoing.ca_file
-        try:
-            tls = client_context(ca_file)
-        except OSError as error:
-            words = error.strerror or error
-            raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
+        tls = outgoing_context(config.outgoing.ca_file)
         return HttpClient(guard, tls, user_agent=f"streamserver/{__version__}")
 
     context = AccessContext(

@@ -1,5 +1,6 @@
 """Puts events together, for the composition root: who writes them, who reads them, what is kept."""
 
+import ssl
 from collections.abc import Iterable
 from typing import Final
 
@@ -69,13 +70,13 @@ async def open_events(
     callbacks: Callbacks,
     webhooks: Iterable[WebhookConfig],
     public_url: str = "",
+    tls: ssl.SSLContext,
     allow_private: bool = True,
-    ca_file: str = "",
 ) -> Eventing:
     """Begins to listen, and says what a crash of the last process ended.
 
     Call it before any other listener of the registry is added. Raises `StorageError` and
-    `ConfigError`.
+    `ConfigError`. ``tls`` is whom webhooks are to believe.
     """
     boot = await next_boot(storage, clock.wall_ns())
     log = EventLog(boot=boot, wall_ns=clock.wall_ns, schedule=driver.schedule)
@@ -92,7 +93,7 @@ async def open_events(
     announcer.left_over(left_over)
     announcer.on_live_changed = record.touch
     guard = OutgoingGuard(resolver, allow_private=allow_private)
-    client = make_http_client(guard, version=facts.version, ca_file=ca_file)
+    client = make_http_client(guard, tls, version=facts.version)
     sent = Webhooks(log=log, http=client, guard=guard, storage=storage, clock=clock)
     try:
         await sent.load(configured_webhooks(webhooks))

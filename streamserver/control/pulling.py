@@ -18,7 +18,7 @@ from streamserver.net.backoff import Backoff
 from streamserver.net.dial import DialSettings, dial
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
-from streamserver.net.tls import client_context
+from streamserver.net.tls import outgoing_context
 from streamserver.rtmp.target import PublishTarget, parse_target
 
 __all__ = ["make_pulls"]
@@ -41,7 +41,7 @@ def make_pulls(
     ]
     guard = OutgoingGuard(resolver, allow_private=config.outgoing.allow_private)
     # Reading the system's authorities takes some milliseconds, which most servers need not spend.
-    dialing = _dialing(config.outgoing.ca_file) if sources else None
+    dialing = DialSettings(tls=outgoing_context(config.outgoing.ca_file)) if sources else None
 
     async def connect(target: PublishTarget, connection: PullConnection) -> None:
         assert dialing is not None
@@ -71,11 +71,3 @@ def _source(name: str, url: str, on_demand: bool) -> Source:
         return Source(StreamKey.parse(name), target, on_demand)
     except (RefusedError, ConfigError) as error:
         raise ConfigError(f'streams."{name}".source: {error}') from error
-
-
-def _dialing(ca_file: str) -> DialSettings:
-    try:
-        return DialSettings(tls=client_context(ca_file))
-    except OSError as error:
-        words = error.strerror or error
-        raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error

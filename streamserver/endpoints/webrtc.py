@@ -17,6 +17,7 @@ from streamserver.control.whep import WhepWatching
 from streamserver.control.whip import WhipPublishing
 from streamserver.endpoints.http.app import Mount
 from streamserver.endpoints.http.whip import RtcDoor, whep_mount, whip_mount
+from streamserver.errors import UnavailableError
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import Lease
@@ -28,7 +29,6 @@ from streamserver.net.resolver import Resolver
 from streamserver.outputs.webrtc.output import ARENA_BYTES, Converts, WebRtcOutput
 from streamserver.rtp.parameters import MediaLine
 from streamserver.webrtc.mux import Mux, MuxSettings
-from streamserver.webrtc.self_test import self_test
 from streamserver.webrtc.srtp import Arena
 from streamserver.webrtc.turn import IceServer
 
@@ -131,13 +131,19 @@ class RtcEndpoint:
         self._stop_pulse: Callable[[], None] | None = None
         self._looked_up_ns = 0
         self._look_up: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Checks the libraries and opens the port. Raises `UnavailableError`."""
-        await asyncio.to_thread(self_test)
-        await self.mux.start()
+        """Opens the port, and begins to get ready behind it. Raises `UnavailableError`."""
+        await self.mux.listen()
+        self._preparing = asyncio.get_running_loop().create_task(self.mux.prepare())
         self._looked_up_ns = self._clock.monotonic_ns()
         self._driver.add_ticker(self.tick)
+
+    async def prepared(self) -> None:
+        """Waits until peers can be made. Raises `UnavailableError`: they never can."""
+        if self._preparing is not None:
+            await asyncio.shield(self._preparing)
 
     async def close(self, reason: str) -> None:
         """Ends every connection and closes the port. Safe after a failed start, and twice."""
@@ -145,15 +151,15 @@ class RtcEndpoint:
         if self._stop_pulse is not None:
             self._stop_pulse()
             self._stop_pulse = None
-        if self._look_up is not None:
-            self._look_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._look_up
+        for task in filter(None, (self._look_up, self._preparing)):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, UnavailableError):
+                await task
         await self.mux.close()
 
     def mounts(self, is_local: IsLocal) -> tuple[Mount, Mount]:
         """Where descriptions are exchanged."""
-        publish = RtcDoor(self.whip, self.resources, is_local, self.ice_links)
+        publish = RtcDoor(self.whip, self.resources, is_local, self.ice_links, self.prepared)
         return whip_mount(publish), whep_mount(replace(publish, signalling=self.whep))
 
     def ice_links(self) -> list[str]:

@@ -12,8 +12,7 @@ believed in the long run:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from streamserver.ffmpeg.audio_codecs import (
     Samples,
     silence,
 )
+from streamserver.ffmpeg.audio_forms import AudioCounters, AudioInput
 from streamserver.media.timeline import rescale
 from streamserver.media.track import Codec, Track
 
@@ -50,44 +50,6 @@ _SMOOTH: Final = 32
 
 _FADE: Final = 128
 """Samples from sound to silence and back: a cut would click."""
-
-
-class AudioInput(NamedTuple):
-    """A packet of the track."""
-
-    pts: int
-    """In ticks of the track."""
-
-    data: bytes
-    """The coded bytes."""
-
-
-@dataclass(slots=True)
-class AudioCounters:
-    """What a transcoder met."""
-
-    damaged: int = 0
-    """Packets that could not be decoded."""
-
-    gaps: int = 0
-    """Gaps that silence filled."""
-
-    filled: int = 0
-    """Samples of that silence."""
-
-    overlaps: int = 0
-    """Packets left out because their time was filled already."""
-
-    restarts: int = 0
-    """Gaps that were too long to be filled."""
-
-    corrected: int = 0
-    """Samples added or left out in order to follow a clock."""
-
-    def add(self, other: "AudioCounters") -> None:
-        """Adds another's, for sums."""
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 class AudioTranscoder:

@@ -12,23 +12,14 @@ import numpy as np
 from av.error import FFmpegError
 
 from streamserver.errors import RemoteProtocolError
-from streamserver.media.track import Codec, Track
 
-__all__ = ["PACKET", "continue_counters", "remux_segment", "supports"]
+__all__ = ["PACKET", "continue_counters", "remux_segment"]
 
 PACKET: Final = 188
 """Bytes of a transport stream packet (ISO/IEC 13818-1, 2.4.3.2)."""
 
 _HAS_PAYLOAD: Final = 0x10
 _BUFFER: Final = 1 << 18
-
-_REASONS: Final = {
-    Codec.AV1: "MPEG-TS has no mapping for AV1 that players know",
-    Codec.VP8: "MPEG-TS has no mapping for VP8",
-    Codec.VP9: "MPEG-TS has no mapping for VP9",
-    Codec.OPUS: "old players do not take Opus in MPEG-TS: FFmpeg's family reads it, browsers' "
-    "transmuxers and Apple's players do not",
-}
 
 
 class _Sink:
@@ -42,13 +33,6 @@ class _Sink:
     def write(self, block: bytes) -> int:
         self.blocks.append(bytes(block))
         return len(block)
-
-
-def supports(tracks: tuple[Track, ...]) -> str | None:
-    """Why these tracks cannot be offered as MPEG-TS, as a sentence; None when they can."""
-    if not tracks:
-        return "there is no track"
-    return next((_REASONS[track.codec] for track in tracks if track.codec in _REASONS), None)
 
 
 def remux_segment(init: bytes, media: bytes, counters: dict[int, int]) -> bytes:

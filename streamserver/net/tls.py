@@ -23,6 +23,7 @@ __all__ = [
     "HTTP_ALPN",
     "CertificateFiles",
     "client_context",
+    "outgoing_context",
     "self_signed_context",
     "self_signed_pem",
 ]
@@ -45,6 +46,19 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
     if ca_file:
         context.load_verify_locations(ca_file)
     return context
+
+
+def outgoing_context(ca_file: str) -> ssl.SSLContext:
+    """The context of a configuration's ``[outgoing]``; any number of clients may share it.
+
+    OpenSSL takes some 40 ms to read the system's authorities, and lets other threads run.
+    Raises `ConfigError` when ``ca_file`` cannot be read.
+    """
+    try:
+        return client_context(ca_file)
+    except OSError as error:
+        words = error.strerror or error
+        raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
 
 
 class CertificateFiles:

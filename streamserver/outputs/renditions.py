@@ -5,16 +5,19 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from streamserver.errors import LimitError, RemoteProtocolError, ShuttingDownError
 from streamserver.feeds.rendition import AudioBatch, AudioRendition, Coded, converted, may_convert
-from streamserver.ffmpeg.audio import AudioCounters, AudioInput, AudioTranscoder
+from streamserver.ffmpeg.audio_forms import AudioCounters, AudioInput
 from streamserver.hub.feeds import FeedPool
 from streamserver.hub.registry import StreamListener
 from streamserver.hub.sources import OwnPackets, SourceHold
 from streamserver.hub.stream import LogBounds, RenditionStats, Schedule, Stream
 from streamserver.media.track import Codec, Track
+
+if TYPE_CHECKING:
+    from streamserver.ffmpeg.audio import AudioTranscoder
 
 __all__ = ["RenditionSources", "Renditions", "SubmitToThread"]
 
@@ -221,6 +224,9 @@ class _Transcoding:
         if self._transcoder is not None:
             self._past.add(self._transcoder.counters)
         self._run, self._transcoder, self._fault = batch.run, None, ""
+        # Late: the server's start needs no FFmpeg (`assembly.late`).
+        from streamserver.ffmpeg.audio import AudioTranscoder
+
         try:
             self._transcoder = AudioTranscoder(batch.track, self._codec)
         except RemoteProtocolError as error:

@@ -6,7 +6,6 @@ from typing import Final
 
 from streamserver.net.addresses import parse_ip
 from streamserver.net.resolver import ResolveError, Resolver
-from streamserver.webrtc import private
 
 __all__ = ["AUTO", "candidates", "public_addresses"]
 
@@ -23,11 +22,18 @@ _PASSIVE: Final = 2 << 13
 """Direction preference of passive TCP among host candidates (RFC 6544, section 4.2)."""
 
 
+def _interfaces() -> list[str]:
+    # Late, see `private`.
+    from streamserver.webrtc.private import host_addresses
+
+    return host_addresses()
+
+
 async def public_addresses(
     wanted: Sequence[str],
     bound: Sequence[str],
     resolver: Resolver,
-    interfaces: Callable[[], list[str]] = private.host_addresses,
+    interfaces: Callable[[], list[str]] = _interfaces,
 ) -> tuple[list[str], list[str]]:
     """The addresses to print, and sentences about those that could not be learned.
 

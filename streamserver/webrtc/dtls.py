@@ -12,7 +12,8 @@ from OpenSSL import SSL
 
 from streamserver.errors import PeerError, RemoteProtocolError
 from streamserver.webrtc import private
-from streamserver.webrtc.private import Certificate, SrtpKeys
+from streamserver.webrtc.private import Certificate
+from streamserver.webrtc.private_srtp import SrtpKeys
 
 __all__ = ["DtlsLink"]
 

@@ -7,21 +7,23 @@ a peer's path by a STUN request that is signed with that peer's password, and by
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from streamserver.clock import Clock
-from streamserver.errors import LimitError, LocalProtocolError
+from streamserver.errors import LimitError, LocalProtocolError, UnavailableError
 from streamserver.net.resolver import DnsResolver, Resolver
 from streamserver.webrtc import stun
 from streamserver.webrtc.candidates import AUTO, candidates, public_addresses
-from streamserver.webrtc.channels import ChannelOpened
 from streamserver.webrtc.ice import Outcome
 from streamserver.webrtc.paths import MuxStats, Path, UdpPath
 from streamserver.webrtc.peer import Peer, PeerHandler
-from streamserver.webrtc.private import Certificate
 from streamserver.webrtc.sockets import ANCILLARY_BYTES, Ancillary, UdpSocket, open_sockets
 from streamserver.webrtc.srtp import Arena
 from streamserver.webrtc.tcp import TcpPath
+
+if TYPE_CHECKING:
+    from streamserver.webrtc.channels import ChannelOpened
+    from streamserver.webrtc.private import Certificate
 
 __all__ = ["Mux", "MuxSettings"]
 
@@ -93,14 +95,19 @@ class Mux:
         self._by_ufrag: dict[bytes, Peer] = {}
         self._peers: dict[Peer, tuple[bytes, ...]] = {}
         self._strangers: dict[TcpPath, int] = {}
-        self._certificate = Certificate()
-        self._certificate_ns = clock.monotonic_ns()
+        self._certificate: Certificate | None = None
+        self._certificate_ns = 0
         self._buffers = [self.received.view]
 
     # ---- life
 
     async def start(self) -> None:
-        """Opens the port. Raises `UnavailableError` when it is not to be had."""
+        """Opens the port and gets ready for peers. Raises `UnavailableError` as both do."""
+        await self.listen()
+        await self.prepare()
+
+    async def listen(self) -> None:
+        """Opens the port, and no more. Raises `UnavailableError` when it is not to be had."""
         settings = self.settings
         self._udp, listening = open_sockets(
             settings.host, settings.port, tcp=settings.tcp, buffer_bytes=settings.buffer_bytes
@@ -110,6 +117,15 @@ class Mux:
             self.loop.add_reader(udp.sock.fileno(), self._read, udp)
         for sock in listening:
             self._tcp.append(await self.loop.create_server(self._new_connection, sock=sock))
+
+    async def prepare(self) -> None:
+        """What the first peer needs and an open port does not: loads the libraries, tries them,
+        makes a certificate, looks the public addresses up.
+
+        Takes most of a second, next to nothing of it on the loop. Raises `UnavailableError`.
+        """
+        self._certificate = await asyncio.to_thread(_first_certificate)
+        self._certificate_ns = self.clock.monotonic_ns()
         await self.learn_addresses()
 
     async def learn_addresses(self) -> None:
@@ -149,7 +165,7 @@ class Mux:
         """How many peers there are, connected or not."""
         return len(self._peers)
 
-    def open(self, handler: PeerHandler, *, on_data_channel: ChannelOpened | None = None) -> Peer:
+    def open(self, handler: PeerHandler, *, on_data_channel: "ChannelOpened | None" = None) -> Peer:
         """A new peer, to be described and printed. Raises `LimitError` when there are too many.
 
         ``on_data_channel`` is told of the data channels that it opens; without it they are closed.
@@ -195,9 +211,12 @@ class Mux:
                 if udp.peers.get(path.key) is peer:
                     del udp.peers[path.key]
 
-    def _fresh_certificate(self) -> Certificate:
+    def _fresh_certificate(self) -> "Certificate":
         now_ns = self.clock.monotonic_ns()
-        if now_ns - self._certificate_ns >= _CERTIFICATE_NS:
+        if self._certificate is None or now_ns - self._certificate_ns >= _CERTIFICATE_NS:
+            # Late, see `private`.
+            from streamserver.webrtc.private import Certificate
+
             self._certificate = Certificate()
             self._certificate_ns = now_ns
         return self._certificate
@@ -325,3 +344,13 @@ class Mux:
             self._strangers.pop(path, None)
             path.peer = peer
             peer.on_path(outcome)
+
+
+def _first_certificate() -> "Certificate":
+    try:
+        from streamserver.webrtc.private import Certificate
+        from streamserver.webrtc.self_test import self_test
+    except Exception as error:  # a library that is missing or broken can show in any way
+        raise UnavailableError(f"WebRTC's libraries cannot be loaded: {error!r}") from error
+    self_test()
+    return Certificate()

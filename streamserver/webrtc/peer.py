@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from streamserver.clock import Clock
 from streamserver.errors import LocalProtocolError, PeerError, RemoteProtocolError
-from streamserver.webrtc.channels import ChannelOpened, DataChannels
-from streamserver.webrtc.dtls import DtlsLink
 from streamserver.webrtc.ice import IceLite, Outcome
 from streamserver.webrtc.paths import MuxStats, Path, UdpPath
-from streamserver.webrtc.private import Certificate
 from streamserver.webrtc.srtp import RTCP_TRAILER_BYTES, Arena, SrtpIn, SrtpOut
+
+if TYPE_CHECKING:
+    from streamserver.webrtc.channels import ChannelOpened, DataChannels
+    from streamserver.webrtc.dtls import DtlsLink
+    from streamserver.webrtc.private import Certificate
 
 __all__ = ["Pair", "Peer", "PeerHandler", "PeerHome"]
 
@@ -117,8 +119,8 @@ class Peer:
         self,
         home: PeerHome,
         handler: PeerHandler,
-        certificate: Certificate,
-        on_data_channel: ChannelOpened | None,
+        certificate: "Certificate",
+        on_data_channel: "ChannelOpened | None",
     ) -> None:
         self.setup = "passive"
         """``passive`` or ``active``: our side of the handshake, as `describe` settled it."""
@@ -405,12 +407,15 @@ class Peer:
         link = self._link = self._new_link()
         self._drive(link, link.start)
 
-    def _new_link(self) -> DtlsLink:
+    def _new_link(self) -> "DtlsLink":
+        # Late, see `private`; with the first peer it is there (`Mux.prepare`).
+        from streamserver.webrtc.dtls import DtlsLink
+
         return DtlsLink(
             self._certificate, server=self.setup == "passive", fingerprints=self._fingerprints
         )
 
-    def _drive(self, link: DtlsLink, step: Callable[[], list[bytes]]) -> None:
+    def _drive(self, link: "DtlsLink", step: Callable[[], list[bytes]]) -> None:
         """Takes one step of the handshake: sends what it wrote, and minds its timer."""
         fresh = link.keys is None
         try:
@@ -443,7 +448,7 @@ class Peer:
             self._timer.cancel()
             self._timer = None
 
-    def _connected(self, link: DtlsLink) -> None:
+    def _connected(self, link: "DtlsLink") -> None:
         if link.keys is None or self._handler is None:
             return
         self.srtp = SrtpOut(link.keys)
@@ -454,9 +459,11 @@ class Peer:
         except Exception as error:
             self._failed(error)
 
-    def _take_data(self, link: DtlsLink, now_ns: int) -> None:
+    def _take_data(self, link: "DtlsLink", now_ns: int) -> None:
         packets, link.data = link.data, []
         if self._channels is None:
+            from streamserver.webrtc.channels import DataChannels
+
             self._channels = DataChannels(self._send_data, self._channel_opened, server=link.server)
         for packet in packets:
             self._channels.receive(packet, now_ns)

@@ -1,22 +1,22 @@
-"""The one module that touches private names of aiortc, pylibsrtp and pyOpenSSL's C library.
+"""The one module that touches private names of aiortc; those of pylibsrtp: `private_srtp`.
+
+Python takes 0.2 to 0.4 s to load aiortc with what it needs: whoever imports this module does so
+late, off the loop (`Mux.prepare`).
 
 What is private, and what for:
 
 ========================================= ======================================================
 ``RTCCertificate._create_ssl_context``    a DTLS context with its certificate and SRTP profiles
-``pylibsrtp._binding.ffi`` and ``.lib``   protection in place: a third of the cost of ``Session``
-``pylibsrtp.Session._srtp``               the C session that the calls above need
 ``RTCSctpTransport._handle_data``         SCTP over a DTLS connection that is not aiortc's
 ``RTCSctpTransport._advertised_rwnd``     a smaller window than its megabyte, and what it holds
 ``RTCSctpTransport._inbound_streams``     how many streams it holds state for
 ========================================= ======================================================
 
-`self_test.self_test` runs those of the handshake and of SRTP; the versions that are allowed stand
-in ``pyproject.toml``.
+`self_test.self_test` runs those of the handshake; the versions that are allowed stand in
+``pyproject.toml``.
 """
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from aioice.ice import get_host_addresses
@@ -32,14 +32,12 @@ from aiortc.rtcdtlstransport import (
 )
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 from OpenSSL import SSL
-from pylibsrtp import Policy, Session
-from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found]
+
+from streamserver.webrtc.private_srtp import SrtpKeys
 
 __all__ = [
-    "Certificate", "SctpCarrier", "SrtpKeys", "export_srtp_keys", "ffi", "host_addresses",
-    "matches", "new_dtls", "sctp", "sctp_excess", "sctp_receive", "sctp_start",
-    "srtp_handle", "srtp_protect", "srtp_protect_rtcp", "srtp_session", "srtp_unprotect",
-    "srtp_unprotect_rtcp",
+    "Certificate", "SctpCarrier", "export_srtp_keys", "host_addresses", "matches", "new_dtls",
+    "sctp", "sctp_excess", "sctp_receive", "sctp_start",
 ]  # fmt: skip
 
 # GCM with 128 bits costs the least; the server chooses, so the order is ours where we are passive.
@@ -62,11 +60,6 @@ _SCTP_PORT: Final = 5000
 _SCTP_WINDOW_BYTES: Final = 64 * 1024
 _SCTP_STREAMS: Final = 64
 
-srtp_protect = lib.srtp_protect
-srtp_protect_rtcp = lib.srtp_protect_rtcp
-srtp_unprotect = lib.srtp_unprotect
-srtp_unprotect_rtcp = lib.srtp_unprotect_rtcp
-
 
 class Certificate:
     """A self-signed certificate, and the DTLS context that all its connections share."""
@@ -86,26 +79,6 @@ class Certificate:
         self.context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
         # Without it a connection holds 92 KB, with it 72.
         self.context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SrtpKeys:
-    """What a handshake agreed on for media (RFC 5764)."""
-
-    profile: str
-    """The name of the protection profile."""
-
-    libsrtp_profile: int
-    """The same, as libsrtp numbers it."""
-
-    tag_bytes: int
-    """What protection adds to an RTP packet."""
-
-    sending: bytes = field(repr=False)
-    """Master key and salt of our packets."""
-
-    receiving: bytes = field(repr=False)
-    """Master key and salt of the peer's packets."""
 
 
 def new_dtls(certificate: Certificate, *, server: bool) -> SSL.Connection:
@@ -155,23 +128,6 @@ def matches(connection: SSL.Connection, fingerprints: Sequence[tuple[str, str]])
         if named:
             return certificate_digest(certificate, algorithm) in named
     return False
-
-
-def srtp_session(profile: int, key: bytes, *, outbound: bool, window: int) -> Session:
-    """A session for any number of sources; ``window`` in packets."""
-    policy = Policy(
-        key=key,
-        ssrc_type=Policy.SSRC_ANY_OUTBOUND if outbound else Policy.SSRC_ANY_INBOUND,
-        srtp_profile=profile,
-    )
-    policy.allow_repeat_tx = True  # a retransmission without RTX repeats its number
-    policy.window_size = window
-    return Session(policy)
-
-
-def srtp_handle(session: Session) -> Any:
-    """The C session; valid only as long as ``session`` is held."""
-    return session._srtp[0]
 
 
 def host_addresses() -> list[str]:

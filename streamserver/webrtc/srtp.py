@@ -8,8 +8,8 @@ from struct import Struct
 from typing import Any, Final
 
 from streamserver.errors import LocalProtocolError
-from streamserver.webrtc import private
-from streamserver.webrtc.private import SrtpKeys
+from streamserver.webrtc import private_srtp
+from streamserver.webrtc.private_srtp import SrtpKeys
 
 __all__ = ["RTCP_TRAILER_BYTES", "Arena", "SrtpIn", "SrtpOut"]
 
@@ -43,9 +43,9 @@ class Arena:
         """The bytes themselves. Never resize it."""
         self.view = memoryview(self.data)
         """The same, for slices without a copy."""
-        self.pointer: Any = private.ffi.from_buffer(self.data)
+        self.pointer: Any = private_srtp.ffi.from_buffer(self.data)
         """The same, for C."""
-        self.length: Any = private.ffi.new("int *")
+        self.length: Any = private_srtp.ffi.new("int *")
         """Where C reads and writes the length of a packet."""
 
 
@@ -59,10 +59,10 @@ class SrtpOut:
         """Bytes that `protect` adds behind a packet."""
         self.refused = 0
         """Packets that libsrtp did not take: too old to be sent again, or not RTP."""
-        self._session = private.srtp_session(
+        self._session = private_srtp.srtp_session(
             keys.libsrtp_profile, keys.sending, outbound=True, window=_SEND_WINDOW
         )
-        self._handle = private.srtp_handle(self._session)
+        self._handle = private_srtp.srtp_handle(self._session)
 
     def protect(self, arena: Arena, offset: int, length: int) -> int:
         """Protects one RTP packet where it lies; answers its new length.
@@ -74,7 +74,7 @@ class SrtpOut:
             raise LocalProtocolError("the packet to protect does not lie within the arena")
         cell = arena.length
         cell[0] = length
-        if private.srtp_protect(self._handle, arena.pointer + offset, cell):
+        if private_srtp.srtp_protect(self._handle, arena.pointer + offset, cell):
             self.refused += 1
             return 0
         return int(cell[0])
@@ -91,13 +91,13 @@ class SrtpOut:
         short = lengths and min(lengths) < _RTP_HEADER_BYTES
         if offset < 0 or short or offset + total > arena.size:
             raise LocalProtocolError("the packets to protect do not lie within the arena")
-        cell, handle, protect = arena.length, self._handle, private.srtp_protect
+        cell, handle, protect = arena.length, self._handle, private_srtp.srtp_protect
         at = arena.pointer + offset
         for length in lengths:
             cell[0] = length
             if protect(handle, at, cell):
                 self.refused += 1
-                private.ffi.memmove(at, bytes(length + overhead), length + overhead)
+                private_srtp.ffi.memmove(at, bytes(length + overhead), length + overhead)
             at += length + overhead
         return total
 
@@ -107,7 +107,7 @@ class SrtpOut:
             raise LocalProtocolError("the RTCP packet does not lie within the arena")
         cell = arena.length
         cell[0] = length
-        if private.srtp_protect_rtcp(self._handle, arena.pointer, cell):
+        if private_srtp.srtp_protect_rtcp(self._handle, arena.pointer, cell):
             self.refused += 1
             return 0
         return int(cell[0])
@@ -122,24 +122,24 @@ class SrtpIn:
         self.refused = 0
         """Packets that were forged, repeated, or of a source too many."""
         self._sources: set[int] = set()
-        self._session = private.srtp_session(
+        self._session = private_srtp.srtp_session(
             keys.libsrtp_profile, keys.receiving, outbound=False, window=_RECEIVE_WINDOW
         )
-        self._handle = private.srtp_handle(self._session)
+        self._handle = private_srtp.srtp_handle(self._session)
 
     def unprotect(self, arena: Arena, length: int) -> bytes | None:
         """The RTP packet that lies protected at the arena's start; None when it is refused."""
         if not _RTP_HEADER_BYTES <= length <= arena.size:
             self.refused += 1
             return None
-        return self._open(private.srtp_unprotect, arena, length, 8)
+        return self._open(private_srtp.srtp_unprotect, arena, length, 8)
 
     def unprotect_rtcp(self, arena: Arena, length: int) -> bytes | None:
         """The same for a compound RTCP packet."""
         if not _RTCP_HEADER_BYTES <= length <= arena.size:
             self.refused += 1
             return None
-        return self._open(private.srtp_unprotect_rtcp, arena, length, 4)
+        return self._open(private_srtp.srtp_unprotect_rtcp, arena, length, 4)
 
     def _open(self, function: Any, arena: Arena, length: int, ssrc_at: int) -> bytes | None:
         source = _SSRC.unpack_from(arena.data, ssrc_at)[0]

@@ -176,7 +176,7 @@ class ApiWorld(World):
             scrape=self.metrics.scrape,
             heartbeat=self.driver,
             clock=self.clock,
-            openapi=render(),
+            openapi=render,
         )
         return Api(services, authorizer or self.authorizer, settings or ApiSettings())
 

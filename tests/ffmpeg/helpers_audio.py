@@ -8,8 +8,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from streamserver.ffmpeg.audio import AudioInput, AudioTranscoder
+from streamserver.ffmpeg.audio import AudioTranscoder
 from streamserver.ffmpeg.audio_codecs import RATE, Encoded
+from streamserver.ffmpeg.audio_forms import AudioInput
 from streamserver.media import opus
 from streamserver.media.track import Codec, Track
 from streamserver.media.units import make_track

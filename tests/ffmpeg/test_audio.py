@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
-from streamserver.ffmpeg.audio import AudioInput, AudioTranscoder
+from streamserver.ffmpeg.audio import AudioTranscoder
 from streamserver.ffmpeg.audio_codecs import RATE, AudioDecoder, AudioEncoder, Encoded, Samples
+from streamserver.ffmpeg.audio_forms import AudioInput
 from streamserver.media.aac import track_from_asc
 from streamserver.media.track import Codec, Track
 from tests.ffmpeg.helpers_audio import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamserver.errors import RemoteProtocolError
-from streamserver.ffmpeg.ts import PACKET, continue_counters, remux_segment, supports
+from streamserver.ffmpeg.ts import PACKET, continue_counters, remux_segment
+from streamserver.ffmpeg.ts_support import supports
 from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Track
 from tests import media_factory

@@ -12,8 +12,8 @@ import pytest
 
 from streamserver.clock import SystemClock
 from streamserver.errors import LimitError
-from streamserver.ffmpeg.audio import AudioInput
 from streamserver.ffmpeg.audio_codecs import RATE, AudioEncoder, Encoded
+from streamserver.ffmpeg.audio_forms import AudioInput
 from streamserver.ffmpeg.executor import MediaExecutor
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedPool

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamserver.errors import LocalProtocolError
-from streamserver.webrtc.private import SrtpKeys
+from streamserver.webrtc.private_srtp import SrtpKeys
 from streamserver.webrtc.srtp import Arena, SrtpIn, SrtpOut
 
 PROFILES = {

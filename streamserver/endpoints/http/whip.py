@@ -31,6 +31,10 @@ _RETRY_S: Final = {404: "2", 503: "5"}
 _TAGS: Final = re.compile(r'(W/)?("[^"\x00-\x20]{0,64}")[ \t]*(?:,[ \t]*|\Z)')
 
 
+async def _at_once() -> None:
+    """There is nothing to wait for."""
+
+
 class Signalling(Protocol):
     """``control.whip.WhipPublishing``, ``control.whep.WhepWatching``."""
 
@@ -56,6 +60,9 @@ class RtcDoor:
 
     ice_links: Callable[[], Sequence[str]] = tuple
     """Values of ``Link`` for STUN and TURN servers, made for one client."""
+
+    prepared: Callable[[], Awaitable[None]] = _at_once
+    """Waits until peers can be made: for a moment after the start they cannot."""
 
 
 class _HttpError(RefusedError):
@@ -107,6 +114,7 @@ class _Routes:
     async def _post(self, request: web.Request) -> web.Response:
         _check_type(request, SDP_TYPE)
         offer = await _text(request, MAX_TEXT)
+        await self._door.prepared()
         resource = await self._door.signalling.open(self._attempt(request), offer)
         app, name = _key(request)
         response = web.Response(

@@ -1,10 +1,10 @@
 """Puts the parts of destinations together, for the composition root."""
 
+import ssl
 from typing import Final
 
 from streamserver.clock import Clock
 from streamserver.config import Config
-from streamserver.errors import ConfigError
 from streamserver.feeds.body import BodyFeed
 from streamserver.hub.driver import Driver
 from streamserver.hub.feeds import FeedHold, FeedPool
@@ -15,7 +15,6 @@ from streamserver.media.flv_writer import Dialect
 from streamserver.net.dial import DialSettings
 from streamserver.net.guard import OutgoingGuard
 from streamserver.net.resolver import Resolver
-from streamserver.net.tls import client_context
 from streamserver.outputs.destinations.loops import OwnDoors
 from streamserver.outputs.destinations.manager import ConfiguredDestination, Destinations
 from streamserver.outputs.destinations.push import HoldBodies, PushSettings, RtmpPush
@@ -78,25 +77,20 @@ def make_destinations(
     doors: OwnDoors,
     storage: Storage,
     clock: Clock,
+    tls: ssl.SSLContext,
     allow_private: bool = True,
-    ca_file: str = "",
     max_join_ms: int = 100,
 ) -> Destinations:
-    """All destinations, over RTMP and RTMPS. Reads the authorities from disk.
+    """All destinations, over RTMP and RTMPS.
 
     ``hold`` is a `body_holder`, made with the same ``sources``.
-    ``allow_private`` and ``ca_file`` as in ``[outgoing]``, ``max_join_ms`` as in ``[rtmp]``.
-    Raises `ConfigError`.
+    ``tls`` is whom to believe, see `streamserver.net.tls.outgoing_context`; ``allow_private`` as in
+    ``[outgoing]``, ``max_join_ms`` as in ``[rtmp]``.
     """
-    try:
-        context = client_context(ca_file)
-    except OSError as error:
-        words = error.strerror or error
-        raise ConfigError(f"outgoing.ca_file: {ca_file} cannot be used: {words}") from error
     guard = OutgoingGuard(resolver, allow_private=allow_private)
     push = RtmpPush(
         guard=guard,
-        dialing=DialSettings(tls=context),
+        dialing=DialSettings(tls=tls),
         hold=hold,
         clock=clock,
         settings=PushSettings(max_join_ms=join_ms(max_join_ms)),

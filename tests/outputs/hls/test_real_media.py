@@ -13,6 +13,7 @@ from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
 from streamserver.ffmpeg import ts
 from streamserver.ffmpeg.executor import MediaExecutor
+from streamserver.ffmpeg.ts_support import supports
 from streamserver.hub.stream import Stream
 from streamserver.media.packet import Packet
 from streamserver.media.track import Kind
@@ -86,7 +87,7 @@ def rig(executor: MediaExecutor) -> RealRig:
     return RealRig(
         HlsSettings(window_ms=20_000),
         remux=partial(executor.run, ts.remux_segment),
-        supports=ts.supports,
+        supports=supports,
     )
 
 

@@ -9,7 +9,7 @@ from pylibsrtp import Error, Policy, Session
 from streamserver.outputs.webrtc.output import ARENA_BYTES
 from streamserver.rtp.packet import RtpPacket, parse_packet
 from streamserver.rtp.rtcp import Nack
-from streamserver.webrtc.private import SrtpKeys
+from streamserver.webrtc.private_srtp import SrtpKeys
 from streamserver.webrtc.srtp import Arena, SrtpOut
 from tests.outputs.webrtc.helpers_webrtc import (
     VIDEO_SSRC,
