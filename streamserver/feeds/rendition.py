@@ -7,8 +7,10 @@ somebody else's business: he takes batches, one at a time, and brings back what 
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
+from streamserver.feeds.converting import Rendition, TracksOf
 from streamserver.hub.stream import LogBounds, RenditionStats
 from streamserver.log import Log
 from streamserver.media.aac import track_from_asc
@@ -41,8 +43,6 @@ grows: silence is soon made."""
 
 _MAX_BATCH: Final = 32
 """Packets in one batch: some 15 ms of work, so that others have their turn."""
-
-_EPOCHS_KEPT: Final = 16
 
 
 def may_convert(tracks: Iterable[Track], codec: Codec) -> bool:
@@ -95,7 +95,7 @@ class AudioBatch:
     """At least one."""
 
 
-class AudioRendition:
+class AudioRendition(Rendition):
     """Reads a packet log from its newest keyframe on, and fills a log of its own.
 
     Every epoch has the stream's number and the stream's video track; an epoch whose audio needs
@@ -106,26 +106,16 @@ class AudioRendition:
     def __init__(
         self,
         packets: Log[Packet],
-        tracks_of: Callable[[int], tuple[Track, ...]],
+        tracks_of: TracksOf,
         codec: Codec,
         bounds: LogBounds,
         schedule: Callable[[Callable[[], None]], None],
         stats: RenditionStats,
     ) -> None:
         """``codec`` is AAC or Opus."""
-        self.log: Log[Packet] = Log(
-            max_ms=bounds.max_ms, max_bytes=bounds.max_bytes, schedule=schedule
-        )
+        super().__init__(packets, tracks_of, partial(converted, codec=codec), bounds, schedule)
         self.codec = codec
         self.stats = stats
-        self.on_work: Callable[[], None] = lambda: None
-        """Called when there may be something to `take`."""
-        self.on_close: Callable[[], None] = lambda: None
-        """Called once, when the log is closed."""
-        self._packets = packets
-        self._source_tracks_of = tracks_of
-        self._tracks: dict[int, tuple[Track, ...]] = {}
-        self._epoch = -1
         self._has_video = False
         self._source: Track | None = None
         """The audio track that is converted; None in an epoch that needs nothing."""
@@ -136,31 +126,11 @@ class AudioRendition:
         """With the monotonic time since when each waits."""
         self._waiting_bytes = 0
         self._taken: AudioBatch | None = None
-        newest = packets.newest_keyframe
-        self._position = packets.end if newest is None else newest
-
-    def tracks_of(self, epoch: int) -> tuple[Track, ...]:
-        """The tracks of an epoch; the same objects each time."""
-        tracks = self._tracks.get(epoch)
-        if tracks is None:
-            source = self._source_tracks_of(epoch)
-            tracks = converted(source, self.codec)
-            # One that the stream has forgotten, or does not know yet, is answered with another.
-            if source and source[0].epoch == epoch:
-                self._tracks[epoch] = tracks
-                self._tracks.pop(epoch - _EPOCHS_KEPT, None)
-        return tracks
 
     def pump(self) -> None:
         """Takes what came since the last call."""
-        packets = self._packets
-        if packets.start > self._position:
-            newest = packets.newest_keyframe
-            position = packets.end if newest is None else newest
-            self.stats.missed += position - self._position
-            self._position = position
-        news = packets.since(self._position)
-        self._position += len(news)
+        self.stats.missed += self._skip_lost()
+        news = self._news()
         # What is read in one go arrived at different times, but has waited for us alike.
         now_ns = news[-1].received_ns if news else 0
         for packet in news:
@@ -180,13 +150,6 @@ class AudioRendition:
         self.stats.late += len(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
-
-    def close(self, reason: str) -> None:
-        """Closes the log; what is not done is dropped. A second close does nothing."""
-        if self.log.closed is None:
-            self.cut()
-            self.log.close(reason)
-            self.on_close()
 
     def take(self) -> AudioBatch | None:
         """What is to be transcoded next, once the batch before is `done` or `failed`."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from streamserver.feeds.converting import Rendition, TracksOf
 from streamserver.ffmpeg.transcode_wire import (
     Begin,
     Coded,
@@ -59,7 +60,6 @@ _AHEAD: Final = 8
 _AHEAD_BYTES: Final = 1024 * 1024
 """What the other process is given before it is done with the first of it."""
 
-_EPOCHS_KEPT: Final = 16
 _TIMES_KEPT: Final = 128
 """Pictures on their way whose times of arrival are remembered."""
 
@@ -91,7 +91,7 @@ def _expected(source: Track) -> Track:
     )
 
 
-class VideoRendition:
+class VideoRendition(Rendition):
     """Reads a packet log from its newest keyframe on, and fills a log of its own.
 
     Every epoch has the stream's number and the stream's sound. Pictures that are not done when
@@ -101,24 +101,14 @@ class VideoRendition:
     def __init__(
         self,
         packets: Log[Packet],
-        tracks_of: Callable[[int], tuple[Track, ...]],
+        tracks_of: TracksOf,
         bounds: LogBounds,
         schedule: Callable[[Callable[[], None]], None],
         stats: VideoRenditionStats,
     ) -> None:
         """``packets`` and ``tracks_of`` are those of what is converted."""
-        self.log: Log[Packet] = Log(
-            max_ms=bounds.max_ms, max_bytes=bounds.max_bytes, schedule=schedule
-        )
+        super().__init__(packets, tracks_of, video_converted, bounds, schedule)
         self.stats = stats
-        self.on_work: Callable[[], None] = lambda: None
-        """Called when there may be something to `take`."""
-        self.on_close: Callable[[], None] = lambda: None
-        """Called once, when the log is closed."""
-        self._packets = packets
-        self._source_tracks_of = tracks_of
-        self._tracks: dict[int, tuple[Track, ...]] = {}
-        self._epoch = -1
         self._has_video = False
         self._source: Track | None = None
         """The track that is converted; None in an epoch without pictures."""
@@ -143,39 +133,21 @@ class VideoRendition:
         """The sizes of what was taken and is not done."""
         self._times: dict[int, tuple[int, int]] = {}
         """Time of arrival and duration of what was taken, by the time to show it."""
-        newest = packets.newest_keyframe
-        self._position = packets.end if newest is None else newest
 
     @property
     def ahead(self) -> int:
         """Access units that were taken and are not done."""
         return len(self._ahead)
 
-    def tracks_of(self, epoch: int) -> tuple[Track, ...]:
-        """The tracks of an epoch; another object for the pictures once they are configured."""
-        tracks = self._tracks.get(epoch)
-        if tracks is None:
-            source = self._source_tracks_of(epoch)
-            tracks = video_converted(source)
-            # One that the stream has forgotten, or does not know yet, is answered with another.
-            if source and source[0].epoch == epoch:
-                self._tracks[epoch] = tracks
-                self._tracks.pop(epoch - _EPOCHS_KEPT, None)
-        return tracks
-
     # ---- what comes in ----------------------------------------------------------------------
 
     def pump(self) -> None:
         """Takes what came since the last call."""
-        packets = self._packets
-        if packets.start > self._position:
-            newest = packets.newest_keyframe
-            position = packets.end if newest is None else newest
-            self.stats.missed += position - self._position
-            self._position = position
+        lost = self._skip_lost()
+        if lost:
+            self.stats.missed += lost
             self._needs_keyframe = True
-        news = packets.since(self._position)
-        self._position += len(news)
+        news = self._news()
         # What is read in one go arrived at different times, but has waited for us alike.
         now_ns = news[-1].received_ns if news else 0
         for packet in news:
@@ -217,13 +189,6 @@ class VideoRendition:
         """A viewer cannot go on, or begin, without one."""
         self._keyframe_wanted = True
         self.on_work()
-
-    def close(self, reason: str) -> None:
-        """Closes the log; what is not done is dropped. A second close does nothing."""
-        if self.log.closed is None:
-            self._new_run()
-            self.log.close(reason)
-            self.on_close()
 
     # ---- what goes out and comes back -------------------------------------------------------
 
