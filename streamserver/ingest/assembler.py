@@ -3,9 +3,10 @@
 Knows no protocol: RTMP today, WebRTC and pulls later, all hand over codec configs and frames.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
@@ -14,7 +15,7 @@ from streamserver.media.timeline import ms_to_ticks
 from streamserver.media.track import VIDEO_CLOCK, Codec, Kind, Track
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
 
-__all__ = ["Assembler", "Frame", "IngestCounters"]
+__all__ = ["Assembler", "Frame", "IngestCounters", "RunFrame"]
 
 _SETTLE_MS: Final = 1_000
 """Milliseconds of media after which a stream begins with the tracks that it has."""
@@ -27,6 +28,10 @@ _HELD_BYTES: Final = 8 * 1024 * 1024
 
 _TICKS_PER_MS: Final = VIDEO_CLOCK // 1_000
 """Of a video track."""
+
+_VIDEO: Final = Kind.VIDEO
+_AUDIO: Final = Kind.AUDIO
+"""Members of an enumeration are looked up slowly, and these for every packet."""
 
 _TOLD_BY_FRAMES: Final = frozenset((Codec.VP8, Codec.VP9, Codec.MP3))
 """Codecs whose tracks are known from a frame, not from a config."""
@@ -56,6 +61,10 @@ class Frame(NamedTuple):
     rest: int | None = None
     """Ticks of the track to add to ``timestamp_ms``, less than a millisecond, for protocols with a
     finer clock; None for those that count milliseconds."""
+
+
+RunFrame: TypeAlias = tuple[Kind, int, int, bytes, bool]
+"""The first five of a `Frame`, for frames that arrive together and count milliseconds."""
 
 
 @dataclass(slots=True)
@@ -130,6 +139,30 @@ class _Input:
         return unit
 
 
+def _quick_units(
+    frames: Sequence[RunFrame], video: _Input, audio: _Input
+) -> list[tuple[Track, bytes, bool]]:
+    """Track, bytes and keyframe of each, up to the first frame that needs more than a look, or
+    whose track is not under way."""
+    video_track, audio_track = video.track, audio.track
+    video_quick = video.reader.quick if video.reader else _never_quick
+    audio_quick = audio.reader.quick if audio.reader else _never_quick
+    units: list[tuple[Track, bytes, bool]] = []
+    for kind, _, _, data, key_hint in frames:
+        if kind is _VIDEO:
+            track, unit = video_track, video_quick(data, key_hint)
+        else:
+            track, unit = audio_track, audio_quick(data, key_hint)
+        if track is None or unit is None:
+            break
+        units.append((track, *unit))
+    return units
+
+
+def _never_quick(data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
+    return None
+
+
 class Assembler:
     """Feeds one lease.
 
@@ -198,6 +231,36 @@ class Assembler:
             self._append(frame, unit, stamp.time_ms)
         else:
             self._hold(_Placed(frame, unit, stamp.time_ms))
+
+    def push_run(self, frames: Sequence[RunFrame], received_ns: int) -> None:
+        """Takes frames that arrived together, with the effect of a `push` of each."""
+        taken = self._push_usual(frames, received_ns) if self._live else 0
+        for frame in frames[taken:]:
+            self.push(Frame(*frame, received_ns))
+
+    def _push_usual(self, frames: Sequence[RunFrame], received_ns: int) -> int:
+        """Takes the frames with which nothing happens but a packet: those of tracks under way,
+        that need no change, a usual step after the last. Answers how many these were, up to the
+        first other one."""
+        if self._audio_waits():
+            return 0
+        video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
+        units = _quick_units(frames, video, audio)
+        times = self.lease.stream.timeline.stamp_run(islice(frames, len(units)), received_ns)
+        audio_ticks = audio.reader.quick_ticks if audio.reader else 0
+        packets: list[Packet] = []
+        for frame, unit, time_ms in zip(frames, units, times, strict=False):
+            track, data, keyframe = unit
+            if frame[0] is _VIDEO:
+                dts = time_ms * _TICKS_PER_MS
+                pts = dts + frame[2] * _TICKS_PER_MS
+                packets.append(Packet(track, pts, dts, 0, keyframe, data, received_ns))
+            else:
+                dts = ms_to_ticks(time_ms, track.clock_rate)
+                packets.append(Packet(track, dts, dts, audio_ticks, keyframe, data, received_ns))
+        self.counters.frames += len(packets)
+        self.lease.extend(packets)
+        return len(packets)
 
     def damaged(self, kind: Kind, error: RemoteProtocolError) -> None:
         """Counts a frame or config whose bytes made no sense; the stream lives on without it."""
@@ -289,10 +352,12 @@ class Assembler:
     def _begin_held(self) -> None:
         """Makes the stream visible and appends what was held, from the first keyframe on."""
         held, self._held, self._held_bytes = self._held, [], 0
-        keyframe = next((placed for placed in held if placed.is_keyframe), None)
-        if keyframe is not None:
-            first = keyframe
-            kept = [p for p in held if p.time_ms >= first.time_ms]
+        # A keyframe of a codec that gave way to another, whose first frame is awaited, begins none.
+        has_video = self._inputs[Kind.VIDEO].announced is not None
+        first = next((placed for placed in held if has_video and placed.is_keyframe), None)
+        if first is not None:
+            first_ms = first.time_ms
+            kept = [p for p in held if p.time_ms >= first_ms]
             kinds: tuple[Kind, ...] = (Kind.VIDEO, Kind.AUDIO)
         else:
             kept = [p for p in held if p.frame.kind is Kind.AUDIO]
@@ -312,7 +377,7 @@ class Assembler:
     def _begin_epoch(self, kinds: tuple[Kind, ...]) -> None:
         sources = [self._inputs[kind] for kind in kinds if self._inputs[kind].announced]
         announced = tuple(source.announced for source in sources if source.announced)
-        if not self.lease.is_current:
+        if not announced or not self.lease.is_current:
             return
         epoch = self.lease.next_epoch(announced)
         for source in self._inputs.values():

@@ -1,11 +1,11 @@
 """From RTMP messages to frames: what an FLV tag body says, handed to the assembler."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
-from streamserver.ingest.assembler import Assembler, Frame
+from streamserver.ingest.assembler import Assembler, Frame, RunFrame
 from streamserver.media.errors import DamagedFrameError
 from streamserver.media.flv import (
     AudioConfig,
@@ -19,6 +19,8 @@ from streamserver.media.flv import (
     parse_audio,
     parse_video,
 )
+from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads, frame_heads
+from streamserver.media.nal import unpack_u32
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
 from streamserver.rtmp.message import VIDEO, Message
@@ -28,7 +30,11 @@ __all__ = ["RtmpIngest"]
 _NEEDS_CONFIG = frozenset((Codec.H264, Codec.H265, Codec.AV1, Codec.AAC))
 """Codecs whose frames mean nothing before a sequence header."""
 
-_CODEC_KEYS = {"videocodecid": Kind.VIDEO, "audiocodecid": Kind.AUDIO}
+_VIDEO: Final = Kind.VIDEO
+_AUDIO: Final = Kind.AUDIO
+"""Members of an enumeration are looked up slowly, and these for every message."""
+
+_CODEC_KEYS = {"videocodecid": _VIDEO, "audiocodecid": _AUDIO}
 """Keys of onMetaData that announce a track."""
 
 _HINTS = frozenset((FrameType.KEY, FrameType.GENERATED_KEY))
@@ -39,23 +45,52 @@ class RtmpIngest:
 
     def __init__(self, lease: Lease) -> None:
         self.assembler = Assembler(lease)
-        self._codecs: dict[Kind, Codec | None] = {Kind.VIDEO: None, Kind.AUDIO: None}
+        self._codecs: dict[Kind, Codec | None] = {_VIDEO: None, _AUDIO: None}
+        # Of messages with a frame of these codecs: video, audio.
+        self._heads: tuple[Heads, Heads] = ({}, {})
 
     def media(self, messages: Sequence[Message], now_ns: int) -> None:
         """Takes audio and video messages that arrived together at ``now_ns``, in order.
 
-        What is damaged is dropped and counted.
+        What is damaged is dropped and counted. Messages that their first bytes tell to be a frame
+        of the codec under way are collected; any other is read in full, after these.
         """
+        video_heads, audio_heads = self._heads
+        run: list[RunFrame] = []
         for message in messages:
-            self._message(message, now_ns)
+            type_id, timestamp_ms, _, body = message
+            is_video = type_id == VIDEO
+            heads = video_heads if is_video else audio_heads
+            head = heads.get(body[:SHORT_HEAD]) or heads.get(body[:LONG_HEAD])
+            if head is None or len(body) <= head[0]:
+                self._push(run, now_ns)
+                self._message(message, now_ns)
+                video_heads, audio_heads = self._heads
+                continue
+            start, is_composed, key_hint = head
+            composition_ms = 0
+            if is_composed:
+                composition_ms = (
+                    unpack_u32(body, start - 4)[0] & 0xFF_FFFF ^ 0x80_0000
+                ) - 0x80_0000
+            kind = _VIDEO if is_video else _AUDIO
+            run.append((kind, timestamp_ms, composition_ms, body[start:], key_hint))
+        self._push(run, now_ns)
+
+    def _push(self, run: list[RunFrame], now_ns: int) -> None:
+        """Hands on what was collected."""
+        if run:
+            self.assembler.push_run(run, now_ns)
+            run.clear()
 
     def _message(self, message: Message, now_ns: int) -> None:
+        """Takes any message."""
         type_id, timestamp_ms, _, body = message
         is_video = type_id == VIDEO
         try:
             items = parse_video(body) if is_video else parse_audio(body)
         except DamagedFrameError as error:
-            self.assembler.damaged(Kind.VIDEO if is_video else Kind.AUDIO, error)
+            self.assembler.damaged(_VIDEO if is_video else _AUDIO, error)
             return
         for item in items:
             self._take(item, timestamp_ms, now_ns)
@@ -70,19 +105,19 @@ class RtmpIngest:
     def _take(self, item: TagItem, timestamp_ms: int, now_ns: int) -> None:
         if isinstance(item, VideoFrame):
             codec, data, composition_ms, frame_type, _ = item
-            if codec is self._codecs[Kind.VIDEO] or self._ready(codec):
+            if codec is self._codecs[_VIDEO] or self._ready(codec):
                 hint = frame_type in _HINTS
-                frame = Frame(Kind.VIDEO, timestamp_ms, composition_ms, data, hint, now_ns)
+                frame = Frame(_VIDEO, timestamp_ms, composition_ms, data, hint, now_ns)
                 self.assembler.push(frame)
             return
         if isinstance(item, AudioFrame):
             codec, data, _ = item
-            if codec is self._codecs[Kind.AUDIO] or self._ready(codec):
-                self.assembler.push(Frame(Kind.AUDIO, timestamp_ms, 0, data, True, now_ns))
+            if codec is self._codecs[_AUDIO] or self._ready(codec):
+                self.assembler.push(Frame(_AUDIO, timestamp_ms, 0, data, True, now_ns))
             return
         match item:
             case VideoConfig(codec, config) | AudioConfig(codec, config):
-                self._codecs[codec.kind] = codec
+                self._follow(codec)
                 self.assembler.configure(codec, config)
             case ChannelConfig(Codec.OPUS, channels):
                 try:
@@ -90,7 +125,7 @@ class RtmpIngest:
                 except RemoteProtocolError as error:
                     self.assembler.lease.stream.note(f"ignored: {error}")
                     return
-                self._codecs[Kind.AUDIO] = Codec.OPUS
+                self._follow(Codec.OPUS)
                 self.assembler.configure(Codec.OPUS, head)
             case Ignored(reason):
                 self.assembler.lease.stream.note(f"ignored: {reason}")
@@ -103,6 +138,13 @@ class RtmpIngest:
         if codec in _NEEDS_CONFIG:
             self.assembler.counters.waiting += 1
             return False
-        self._codecs[codec.kind] = codec
+        self._follow(codec)
         self.assembler.configure(codec, b"")
         return True
+
+    def _follow(self, codec: Codec) -> None:
+        """Frames of this codec are what is to come."""
+        self._codecs[codec.kind] = codec
+        video, audio = self._heads
+        heads = frame_heads(codec)
+        self._heads = (heads, audio) if codec.kind is _VIDEO else (video, heads)

@@ -6,6 +6,7 @@ begins near 0 and never runs backwards, whatever the publisher does, and A/V syn
 exactly the publisher's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -161,6 +162,40 @@ class Timeline:
             self._newest, self._newest_wire = time, wire_ms
         self._placed_ns = received_ns
         return self._place(kind, lane, time, new_epoch)
+
+    def stamp_run(
+        self, packets: Iterable[tuple[Kind, int, *tuple[object, ...]]], received_ns: int
+    ) -> list[int]:
+        """Places packets that came together, as `stamp` would: answers their log times.
+
+        Each begins with its kind and its 32-bit decoding time. Ends before the first that is no
+        usual step of its track: what has no answer was not looked at.
+        """
+        placed: list[int] = []
+        if self._pending or self._origin_ns is None:
+            return placed
+        lanes, offset, floor = self._lanes, self._offset, self._floor
+        newest, newest_wire = self._newest, self._newest_wire
+        for packet in packets:
+            wire_ms = packet[1]
+            step = wire_ms - newest_wire
+            lane = lanes.get(packet[0])
+            if lane is None or lane.wire is None:
+                break
+            time = newest + step
+            log = time + offset
+            if not -_MAX_BACKWARD_MS <= step <= _MAX_FORWARD_MS or log < floor or log < lane.log:
+                break
+            own = time - lane.wire
+            if own > 0:
+                lane.wire, lane.step = time, own if own < _MAX_STEP_MS else _MAX_STEP_MS
+            lane.log = log
+            if step >= 0:
+                newest, newest_wire = time, wire_ms
+            placed.append(log)
+        if placed:
+            self._newest, self._newest_wire, self._placed_ns = newest, newest_wire, received_ns
+        return placed
 
     def resume(self) -> None:
         """Says that the publisher is another connection, with a clock of its own.

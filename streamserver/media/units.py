@@ -45,6 +45,20 @@ class AccessUnit(NamedTuple):
 class UnitReader(Protocol):
     """Reads the access units of one track, in order."""
 
+    __slots__ = ()
+
+    @property
+    def quick_ticks(self) -> int:
+        """How long each unit of `quick` lasts, in ticks of the track; 0 when unknown."""
+        return 0
+
+    def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
+        """Bytes and keyframe of the unit that `read` would make, where that is all to be told.
+
+        None for all else: ask `read`. Changes nothing.
+        """
+        return None
+
     def read(self, data: bytes, *, key_hint: bool = False) -> AccessUnit | None:
         """Makes a unit of the coded bytes of one message; None when nothing of it is left.
 
@@ -98,6 +112,7 @@ class _Config(Protocol):
     def to_bytes(self) -> bytes: ...
 
 
+_NALS: Final = range(MAX_NALS)
 _FRAME: Final = 1
 _KEY: Final = 2
 _REMOVED: Final = 4
@@ -123,7 +138,7 @@ _TABLE_H264: Final = _by_first_byte(_KINDS_H264, h264.nal_type)
 _TABLE_H265: Final = _by_first_byte(_KINDS_H265, h265.nal_type)
 
 
-class _NalReader:
+class _NalReader(UnitReader):
     """H.264 and H.265: they differ in a table and in their parameter sets."""
 
     __slots__ = ("_changed", "_config", "_recovery", "_table")
@@ -141,10 +156,15 @@ class _NalReader:
 
     def read(self, data: bytes, *, key_hint: bool = False) -> AccessUnit | None:
         """See `UnitReader`."""
-        if self._config.length_size != 4:
-            return self._rewrite(data, key_hint)
+        unit = self.quick(data, key_hint)
+        return self._rewrite(data, key_hint) if unit is None else AccessUnit(*unit)
+
+    def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
+        """See `UnitReader`."""
+        if self._changed or self._config.length_size != 4:
+            return None
         table, position, end, seen = self._table, 0, len(data), 0
-        for _ in range(MAX_NALS):
+        for _ in _NALS:
             if position + 4 >= end:
                 break
             size = unpack_u32(data, position)[0]
@@ -152,9 +172,9 @@ class _NalReader:
             seen |= table[data[position + 4]] if size else _REMOVED
             position += 4 + size
         asks = seen & _REMOVED or (key_hint and seen & _SEI and not seen & _KEY)
-        if position != end or asks or not seen & _FRAME or self._changed:
-            return self._rewrite(data, key_hint)
-        return AccessUnit(data, bool(seen & _KEY))
+        if position != end or asks or not seen & _FRAME:
+            return None
+        return data, seen & _KEY != 0
 
     def _rewrite(self, data: bytes, key_hint: bool) -> AccessUnit | None:
         try:
@@ -207,7 +227,14 @@ def _h265_reader(config: bytes) -> UnitReader:
     return _NalReader(h265.HevcConfig.parse(config), _TABLE_H265)
 
 
-class _Av1Reader:
+_AV1_REWRITTEN: Final = frozenset(
+    (av1.OBU_SEQUENCE_HEADER, av1.OBU_TEMPORAL_DELIMITER, av1.OBU_PADDING)
+)
+
+_AV1_DELIMITER: Final = b"\x12\x00"
+
+
+class _Av1Reader(UnitReader):
     """AV1: temporal units in the low-overhead format."""
 
     __slots__ = ("_header", "_obu")
@@ -229,8 +256,7 @@ class _Av1Reader:
                 config = self._take_header(data[obu.start : obu.end]) or config
             elif obu.kind in (av1.OBU_FRAME, av1.OBU_FRAME_HEADER) and not frame:
                 frame = True
-                reduced = self._header is not None and self._header.reduced
-                keyframe = av1.is_shown_key_frame(data[obu.payload : obu.end][:1], reduced=reduced)
+                keyframe = self._begins_key_frame(data, obu)
         if not frame:
             return None
         kept = self._without_delimiter(data, obus)
@@ -254,6 +280,27 @@ class _Av1Reader:
         self._obu, self._header = obu, header
         return None if same else config
 
+    def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
+        """See `UnitReader`. The frames between key frames are."""
+        # FFmpeg leaves the delimiter, of two bytes, before each.
+        start = 2 if data.startswith(_AV1_DELIMITER) else 0
+        first = None
+        try:
+            for obu in av1.split_obus(data):
+                if obu.kind in _AV1_REWRITTEN and obu.start >= start:
+                    return None
+                if first is None and obu.kind in (av1.OBU_FRAME, av1.OBU_FRAME_HEADER):
+                    first = obu
+        except DamagedFrameError:
+            return None
+        if first is None or self._begins_key_frame(data, first):
+            return None
+        return data[start:], False
+
+    def _begins_key_frame(self, data: bytes, obu: av1.Obu) -> bool:
+        reduced = self._header is not None and self._header.reduced
+        return av1.is_shown_key_frame(data[obu.payload : obu.end][:1], reduced=reduced)
+
     @staticmethod
     def _without_delimiter(data: bytes, obus: list[av1.Obu]) -> bytes:
         unwanted = (av1.OBU_TEMPORAL_DELIMITER, av1.OBU_PADDING)
@@ -265,7 +312,7 @@ class _Av1Reader:
         return b"".join(data[obu.start : obu.end] for obu in kept)
 
 
-class _Vp9Reader:
+class _Vp9Reader(UnitReader):
     """VP9: its size, and without vpcC all else, is known from key frames only."""
 
     __slots__ = ("_config", "_size")
@@ -286,7 +333,7 @@ class _Vp9Reader:
         return AccessUnit(data, header.keyframe, config=config)
 
 
-class _Vp8Reader:
+class _Vp8Reader(UnitReader):
     """VP8: its size is known from key frames only."""
 
     __slots__ = ("_size",)
@@ -304,13 +351,22 @@ class _Vp8Reader:
         return AccessUnit(data, keyframe, config=config)
 
 
-class _AacReader:
+class _AacReader(UnitReader):
     """AAC: raw frames, which some encoders leave in their ADTS headers."""
 
     __slots__ = ("_samples",)
 
     def __init__(self, config: bytes) -> None:
         self._samples = aac.AacConfig.parse(config).samples_per_frame
+
+    @property
+    def quick_ticks(self) -> int:
+        """See `UnitReader`."""
+        return self._samples
+
+    def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
+        """See `UnitReader`."""
+        return None if not data or (data[0] == 0xFF and aac.is_adts(data)) else (data, True)
 
     def read(self, data: bytes, *, key_hint: bool = False) -> AccessUnit | None:
         """See `UnitReader`."""
@@ -319,7 +375,7 @@ class _AacReader:
         return AccessUnit(data, True, self._samples) if data else None
 
 
-class _OpusReader:
+class _OpusReader(UnitReader):
     """Opus: every packet tells how long it lasts."""
 
     __slots__ = ()
@@ -333,7 +389,7 @@ class _OpusReader:
         return AccessUnit(data, True, opus.packet_samples(data)) if data else None
 
 
-class _Mp3Reader:
+class _Mp3Reader(UnitReader):
     """MP3: every frame tells its format."""
 
     __slots__ = ("_format",)

@@ -259,6 +259,16 @@ _STEPS = st.lists(
 )
 
 
+_STEPS_OF_RUNS = st.tuples(
+    st.sampled_from([V, A]),
+    st.one_of(
+        st.integers(0, 40),
+        st.integers(0, 40),
+        st.sampled_from((-1, -30, -1_001, 9_999, 10_001, -60_000, 2**31, 2**30)),
+    ),
+)
+
+
 @given(st.integers(0, 2**32 - 1), _STEPS)
 def test_every_track_runs_forward_and_epochs_do_not_overlap(start, steps):
     publisher = Publisher()
@@ -301,6 +311,40 @@ def test_all_tracks_have_the_same_offset_within_an_epoch(start, steps, at, jump,
         if publisher.timeline.clamped == clamped:
             offsets.add(stamp.time_ms - time)
         assert len(offsets) <= 1
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.tuples(st.integers(0, 3_000), st.booleans(), st.lists(_STEPS_OF_RUNS, max_size=9))),
+)
+def test_a_run_is_placed_as_its_packets_one_by_one(start, runs):
+    single, together = Publisher(), Publisher()
+    wire = start
+    for pause, resumes, steps in runs:
+        packets = [(kind, wire := (wire + step) % 2**32) for kind, step in steps]
+        for publisher in (single, together):
+            publisher.now_ms += pause
+            if resumes:
+                publisher.timeline.resume()
+        expected = [single.send(kind, at) for kind, at in packets]
+        placed = together.timeline.stamp_run(iter(packets), together.now_ms * 1_000_000)
+        assert [Stamp(log, False) for log in placed] == expected[: len(placed)]
+        rest = [together.send(kind, at) for kind, at in packets[len(placed) :]]
+        assert rest == expected[len(placed) :]
+        assert _known(together.timeline) == _known(single.timeline)
+
+
+def _known(timeline: Timeline) -> dict[str, str]:
+    return {name: repr(getattr(timeline, name)) for name in Timeline.__slots__}
+
+
+def test_a_run_of_usual_packets_is_placed_whole():
+    publisher = Publisher()
+    assert publisher.timeline.stamp_run([(V, 0)], 0) == []
+    assert (publisher.at(V, 500), publisher.at(A, 495)) == (1000, 995)
+    run = [(V, 533), (A, 517), (A, 540), (V, 566)]
+    assert publisher.timeline.stamp_run(run, 0) == [1033, 1017, 1040, 1066]
+    assert publisher.timeline.stamp_run([(A, 563), (V, 90_000), (A, 586)], 0) == [1063]
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(1, 200_000), st.integers(1, 200_000))

@@ -17,7 +17,7 @@ from streamserver.media.flv import VideoConfig, VideoFrame, parse_video
 from streamserver.media.nal import join_nals, split_prefixed
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
-from streamserver.media.units import make_reader, make_track
+from streamserver.media.units import AccessUnit, make_reader, make_track
 from tests import media_factory
 from tests.media.helpers_reference import video_sample
 from tests.media_factory import encode, tags
@@ -447,6 +447,49 @@ def test_random_bytes_raise_only_damage(codec, data, hint):
     for attempt in (data, prefixed, b"\x00\x00\x01" + data, b"\x12\x00\x0a\x0b" + data):
         with contextlib.suppress(DamagedFrameError):
             reader.read(attempt, key_hint=hint)
+
+
+@given(
+    st.sampled_from([Codec.H264, Codec.H265, Codec.AV1, Codec.AAC]),
+    st.sampled_from(
+        [
+            b"",
+            b"\x12\x00",
+            b"\x12\x00\x32\x02\x30\x00",
+            IDR,
+            SLICE,
+            AUD,
+            RECOVERY_NOW,
+            b"\x02\x01\xd0",
+            b"\x26\x01\xaf",
+        ]
+    ),
+    st.lists(st.tuples(st.binary(max_size=12), st.booleans()), max_size=4),
+)
+def test_a_quick_look_tells_what_reading_tells(codec, nal, units):
+    configs = {
+        Codec.H264: video_sample("libx264").config,
+        Codec.H265: video_sample("libx265").config,
+        Codec.AV1: video_sample("libsvtav1", "yuv420p", 64, 64).config,
+        Codec.AAC: b"\x11\x90",
+    }
+    reader = make_reader(codec, configs[codec])
+    for junk, hint in units:
+        for data in (junk, nal + junk, join_nals([junk]), join_nals([nal, nal + junk])):
+            unit = reader.quick(data, hint)
+            if unit is not None:
+                assert reader.read(data, key_hint=hint) == AccessUnit(*unit, reader.quick_ticks)
+            else:
+                with contextlib.suppress(DamagedFrameError):
+                    reader.read(data, key_hint=hint)
+
+
+def test_a_quick_look_is_enough_for_the_frames_of_a_clip():
+    for clip in (media_factory.h264_aac(), media_factory.hevc_aac()):
+        for track in clip.tracks:
+            reader = make_reader(track.codec, track.config)
+            for packet in clip.of(track.kind):
+                assert reader.quick(packet.data, False) == (packet.data, packet.keyframe)
 
 
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=6))
