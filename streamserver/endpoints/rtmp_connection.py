@@ -24,7 +24,7 @@ from streamserver.rtmp.events import (
     ConnectReceived,
     DataReceived,
     Event,
-    MediaReceived,
+    MediaRun,
     PauseRequested,
     PlayEnded,
     PlayRequested,
@@ -226,9 +226,9 @@ class RtmpConnection(asyncio.Protocol):
     # ---- events -----------------------------------------------------------------------------
 
     def _handle(self, event: Event, now_ns: int) -> None:
-        if isinstance(event, MediaReceived):
+        if isinstance(event, MediaRun):
             if self._publisher is not None:
-                self._publisher.media(event, now_ns)
+                self._publisher.media(event.messages, now_ns)
             return
         match event:
             case ConnectReceived():

@@ -8,8 +8,7 @@ from streamserver.control.publishing import Publication
 from streamserver.endpoints.rtmp_patience import Patience
 from streamserver.ingest.rtmp import RtmpIngest
 from streamserver.rtmp.amf import AmfValue
-from streamserver.rtmp.events import MediaReceived
-from streamserver.rtmp.message import AUDIO, VIDEO, Message
+from streamserver.rtmp.message import Message
 
 __all__ = ["RtmpPublisher"]
 
@@ -35,12 +34,10 @@ class RtmpPublisher:
             self.session.user_agent or "an unnamed encoder",
         )
 
-    def media(self, event: MediaReceived, now_ns: int) -> None:
-        """Audio or video has come."""
-        self.session.bytes_received += len(event.body)
-        type_id = VIDEO if event.kind == "video" else AUDIO
-        message = Message(type_id, event.timestamp_ms, event.stream_id, event.body)
-        self._ingest.media((message,), now_ns)
+    def media(self, messages: Sequence[Message], now_ns: int) -> None:
+        """Audio and video have come together."""
+        self.session.bytes_received += sum([len(message.body) for message in messages])
+        self._ingest.media(messages, now_ns)
 
     def metadata(self, values: Sequence[AmfValue]) -> None:
         """``onMetaData`` has come."""

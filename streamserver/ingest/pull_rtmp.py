@@ -1,7 +1,7 @@
 """One attempt to fetch a source over RTMP: our client plays, and what comes is published here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, cast
 
 from streamserver.clock import Clock
@@ -25,8 +25,8 @@ from streamserver.rtmp.client_events import (
     Rejected,
 )
 from streamserver.rtmp.client_settings import ClientSettings
-from streamserver.rtmp.events import Closed, DataReceived, MediaReceived, PlayEnded
-from streamserver.rtmp.message import AUDIO, VIDEO, Message
+from streamserver.rtmp.events import Closed, DataReceived, MediaRun, PlayEnded
+from streamserver.rtmp.message import Message
 from streamserver.rtmp.target import PublishTarget
 
 __all__ = ["Dial", "OpenPublisher", "Publisher", "PullConnection", "RtmpPull"]
@@ -198,8 +198,8 @@ class _Playing:
         while True:
             for event in await self._connection.events():
                 match event:
-                    case MediaReceived():
-                        self._take(event)
+                    case MediaRun():
+                        self._take(event.messages)
                     case PlayStarted():
                         await self._publish()
                     case DataReceived(name="onMetaData") if self._ingest is not None:
@@ -231,11 +231,8 @@ class _Playing:
         self._stopped = reason
         self._connection.stir()
 
-    def _take(self, media: MediaReceived) -> None:
+    def _take(self, messages: Sequence[Message]) -> None:
         if self._ingest is None or self._publisher is None or self._stopped:
             return
-        self._publisher.session.bytes_received += len(media.body)
-        now_ns = self._clock.monotonic_ns()
-        type_id = VIDEO if media.kind == "video" else AUDIO
-        message = Message(type_id, media.timestamp_ms, media.stream_id, media.body)
-        self._ingest.media((message,), now_ns)
+        self._publisher.session.bytes_received += sum(len(message.body) for message in messages)
+        self._ingest.media(messages, self._clock.monotonic_ns())

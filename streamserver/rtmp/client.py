@@ -59,7 +59,7 @@ from streamserver.rtmp.events import (
     Closed,
     DataReceived,
     MediaKind,
-    MediaReceived,
+    MediaRun,
     PeerAcked,
     PlayEnded,
 )
@@ -329,10 +329,10 @@ class ClientSession:
             self.messages_ignored += 1
             return
         self._last_media_ns = now_ns
-        kind: MediaKind = "video" if message.type_id == VIDEO else "audio"
         # Some servers send on stream 1 whatever number they gave.
-        event = MediaReceived(self._stream_id, kind, message.timestamp, message.body)
-        self._events.append(event)
+        run = MediaRun(self._stream_id, [message])
+        if not run.continues(self._events):
+            self._events.append(run)
 
     def _on_data(self, message: Message) -> None:
         data = parse_data(message)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from streamserver.rtmp.client_settings import ClientSettings
-from streamserver.rtmp.events import Closed, DataReceived, MediaReceived, PeerAcked, PlayEnded
+from streamserver.rtmp.events import Closed, DataReceived, MediaRun, PeerAcked, PlayEnded
 
 __all__ = [
     "ClientEvent",
@@ -113,7 +113,7 @@ ClientEvent: TypeAlias = (
     | Rejected
     | ReconnectWith
     | Redirected
-    | MediaReceived
+    | MediaRun
     | DataReceived
     | PlayEnded
     | PeerAcked

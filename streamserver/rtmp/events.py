@@ -3,11 +3,12 @@
 Events are logged, so keys, tokens and queries stay out of their ``repr``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from streamserver.rtmp.amf import AmfValue
+from streamserver.rtmp.message import Message
 
 __all__ = [
     "BufferLengthSet",
@@ -16,7 +17,7 @@ __all__ = [
     "DataReceived",
     "Event",
     "MediaKind",
-    "MediaReceived",
+    "MediaRun",
     "PauseRequested",
     "PeerAcked",
     "PlayEnded",
@@ -156,28 +157,33 @@ class RequestRefused:
     """The sentence that the far side was sent."""
 
 
-class MediaReceived(NamedTuple):
-    """One audio or video message of an accepted publisher.
+class MediaRun(NamedTuple):
+    """Audio and video messages with nothing else between them, of an accepted publisher or of
+    what we play.
 
-    The one event of the hot path: a named tuple, for a frozen dataclass costs twice as much.
+    The one event of the hot path: what came together is told at once, not message by message.
     """
 
     stream_id: int
     """The message stream."""
 
-    kind: MediaKind
-    """Audio or video."""
+    messages: list[Message]
+    """At least one. Times are milliseconds modulo 2^32, as on the wire: unwrapping is the
+    timeline's. Bodies are FLV tag bodies; may be empty."""
 
-    timestamp_ms: int
-    """Milliseconds modulo 2^32, as on the wire; unwrapping is the timeline's."""
-
-    body: bytes
-    """An FLV tag body; may be empty."""
+    def continues(self, events: Sequence[object]) -> bool:
+        """Whether the last of some events is the beginning of this run, and has been given it."""
+        last = events[-1] if events else None
+        if isinstance(last, MediaRun) and last.stream_id == self.stream_id:
+            last.messages.extend(self.messages)
+            return True
+        return False
 
     def __repr__(self) -> str:
+        size = sum(len(message.body) for message in self.messages)
         return (
-            f"MediaReceived(stream_id={self.stream_id}, kind={self.kind!r}, "
-            f"timestamp_ms={self.timestamp_ms}, body=<{len(self.body)} bytes>)"
+            f"MediaRun(stream_id={self.stream_id}, "
+            f"messages=<{len(self.messages)} messages, {size} bytes>)"
         )
 
 
@@ -288,7 +294,7 @@ Event: TypeAlias = (
     | PublishRequested
     | PlayRequested
     | RequestRefused
-    | MediaReceived
+    | MediaRun
     | DataReceived
     | PublishEnded
     | PlayEnded

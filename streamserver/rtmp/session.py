@@ -25,8 +25,7 @@ from streamserver.rtmp.events import (
     ConnectReceived,
     DataReceived,
     Event,
-    MediaKind,
-    MediaReceived,
+    MediaRun,
     PauseRequested,
     PlayRequested,
     PublishRequested,
@@ -319,13 +318,24 @@ class ServerSession:
             raise fault
 
     def _handle(self, messages: list[Message], now_ns: int) -> None:
+        """Takes messages; the list is not used any more by whoever hands it over."""
+        live_id = self._streams.live_id
+        for type_id, _, stream_id, _ in messages:
+            if stream_id != live_id or (type_id != VIDEO and type_id != AUDIO):
+                break
+        else:
+            # Nothing but media of a publisher, as nearly always: all of it is one event.
+            if messages:
+                self._add_media(MediaRun(live_id, messages), now_ns)
+            return
+        self._handle_each(messages, now_ns)
+
+    def _handle_each(self, messages: list[Message], now_ns: int) -> None:
         events, streams = self._events, self._streams
         for message in messages:
-            type_id, timestamp, stream_id, body = message
-            if stream_id == streams.live_id and type_id in _MEDIA:
-                self._last_media_ns = now_ns
-                kind: MediaKind = "video" if type_id == VIDEO else "audio"
-                events.append(MediaReceived(stream_id, kind, timestamp, body))
+            type_id = message.type_id
+            if message.stream_id == streams.live_id and type_id in _MEDIA:
+                self._add_media(MediaRun(message.stream_id, [message]), now_ns)
             elif self._state is ConnectionState.CLOSING:
                 return
             elif type_id <= SET_PEER_BANDWIDTH:
@@ -342,6 +352,11 @@ class ServerSession:
             else:
                 self._handle_media(message, now_ns)
 
+    def _add_media(self, run: MediaRun, now_ns: int) -> None:
+        self._last_media_ns = now_ns
+        if not run.continues(self._events):
+            self._events.append(run)
+
     def _handle_media(self, message: Message, now_ns: int) -> None:
         """Media and data off the hot path: before the decision, or from an aggregate."""
         stream = self._streams.get(message.stream_id)
@@ -349,19 +364,18 @@ class ServerSession:
         if stream is None or event is None:
             self.messages_ignored += 1
         elif stream.state is StreamState.PUBLISHING:
-            if isinstance(event, MediaReceived):
-                self._last_media_ns = now_ns
-            self._events.append(event)
+            if isinstance(event, MediaRun):
+                self._add_media(event, now_ns)
+            else:
+                self._events.append(event)
         else:
             stream.hold(event, len(message.body), self._settings.max_held_bytes)
 
     def _media_event(self, message: Message) -> Event | None:
-        type_id, timestamp, stream_id, body = message
-        if type_id in _MEDIA:
-            kind: MediaKind = "video" if type_id == VIDEO else "audio"
-            return MediaReceived(stream_id, kind, timestamp, body)
-        data = parse_data(message) if type_id in _DATA else None
-        return DataReceived(stream_id, timestamp, *data) if data else None
+        if message.type_id in _MEDIA:
+            return MediaRun(message.stream_id, [message])
+        data = parse_data(message) if message.type_id in _DATA else None
+        return DataReceived(message.stream_id, message.timestamp, *data) if data else None
 
     def _hold(self, message: Message) -> None:
         """Keeps what an impatient peer sends before connect is decided."""

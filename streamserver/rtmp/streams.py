@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
-from streamserver.rtmp.events import Event, PlayEnded, PlayRequested, PublishEnded, PublishRequested
+from streamserver.rtmp.events import (
+    Event,
+    MediaRun,
+    PlayEnded,
+    PlayRequested,
+    PublishEnded,
+    PublishRequested,
+)
 from streamserver.rtmp.states import STREAM_TRANSITIONS, Step, StreamState, next_state
 
 __all__ = ["HELD_ITEM_OVERHEAD", "MessageStream", "MessageStreams", "Request"]
@@ -51,7 +58,8 @@ class MessageStream:
         self.held_bytes += size + HELD_ITEM_OVERHEAD
         if self.held_bytes > limit:
             raise RemoteProtocolError("too much media came before leave to publish")
-        self.held.append(event)
+        if not (isinstance(event, MediaRun) and event.continues(self.held)):
+            self.held.append(event)
 
     def take_held(self) -> list[Event]:
         """What was kept, in order."""

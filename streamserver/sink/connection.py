@@ -13,7 +13,7 @@ from streamserver.rtmp.events import (
     ConnectReceived,
     DataReceived,
     Event,
-    MediaReceived,
+    MediaRun,
     PlayRequested,
     PublishEnded,
     PublishRequested,
@@ -205,12 +205,16 @@ class SinkConnection:
             raise _EndError(self._over)
 
     def _handle(self, event: Event, now_ns: int) -> None:
-        self._count_down(event)
-        match event:
-            case MediaReceived():
+        if isinstance(event, MediaRun):
+            for message in event.messages:
+                self._count_down()
                 if self.publication is not None:
-                    self.publication.take(event, now_ns)
+                    self.publication.take(message, now_ns)
                     self._host.publication_grew()
+            return
+        if not isinstance(event, PublishEnded | Closed):
+            self._count_down()
+        match event:
             case DataReceived():
                 if self.publication is not None:
                     self.publication.take_data(event)
@@ -240,8 +244,8 @@ class SinkConnection:
         if fault is Fault.DROP:
             self._drop_ns = now_ns + round(self._misbehavior.after_s * _SECOND)
 
-    def _count_down(self, event: Event) -> None:
-        if self._messages_left is None or isinstance(event, PublishEnded | Closed):
+    def _count_down(self) -> None:
+        if self._messages_left is None:
             return
         self._messages_left -= 1
         if not self._messages_left:

@@ -17,7 +17,8 @@ from streamserver.media.flv import (
     parse_video,
 )
 from streamserver.rtmp.amf import AmfValue
-from streamserver.rtmp.events import DataReceived, MediaReceived
+from streamserver.rtmp.events import DataReceived
+from streamserver.rtmp.message import VIDEO, Message
 
 __all__ = ["MediaCounts", "SinkPublication"]
 
@@ -109,7 +110,7 @@ class SinkPublication:
     accepted_ns: int
     """When it was accepted, on the sink's monotonic clock."""
 
-    messages: deque[MediaReceived] = field(repr=False)
+    messages: deque[Message] = field(repr=False)
     """The newest messages, as many as the settings ask for."""
 
     video: MediaCounts = field(default_factory=MediaCounts)
@@ -146,9 +147,9 @@ class SinkPublication:
         """Coded frames of both kinds."""
         return self.video.frames + self.audio.frames
 
-    def take(self, message: MediaReceived, now_ns: int) -> None:
+    def take(self, message: Message, now_ns: int) -> None:
         """Counts one message."""
-        is_video = message.kind == "video"
+        is_video = message.type_id == VIDEO
         counts = self.video if is_video else self.audio
         size = len(message.body)
         counts.bytes += size
@@ -160,7 +161,7 @@ class SinkPublication:
             counts.damaged += 1
             return
         for item in items:
-            self._count(counts, item, message.timestamp_ms, now_ns)
+            self._count(counts, item, message.timestamp, now_ns)
 
     def take_data(self, data: DataReceived) -> None:
         """Counts metadata and other data."""

@@ -3,17 +3,21 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.rtmp import amf0
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
 from streamserver.rtmp.command import command
-from streamserver.rtmp.events import Event, PlayRequested, PublishRequested
+from streamserver.rtmp.events import Event, MediaRun, PlayRequested, PublishRequested
 from streamserver.rtmp.handshake import HANDSHAKE_BYTES
 from streamserver.rtmp.message import AMF0_COMMAND, AMF0_DATA, AUDIO, VIDEO, Message
 from streamserver.rtmp.session import ServerSession
 from streamserver.rtmp.settings import SessionSettings
+
+E = TypeVar("E")
+Told: TypeAlias = Event | Message
 
 SIZES = (1, 7, 128, 65536)
 """Bytes a time at which every input is fed."""
@@ -161,27 +165,38 @@ def run(
     *,
     now_ns: int = 0,
     accept: bool = True,
-) -> list[Event]:
-    """Feeds pieces, says yes to what is asked, and answers all events.
+) -> list[Told]:
+    """Feeds pieces, says yes to what is asked, and answers all events, runs of media undone.
 
     A `RemoteProtocolError` ends the feeding; `Closed` tells of it.
     """
-    events: list[Event] = []
+    events: list[Told] = []
     for piece in pieces:
         try:
             session.receive(piece, now_ns)
         except RemoteProtocolError:
-            events += session.events()
+            events += told(session.events())
             break
-        events += decide(session, now_ns) if accept else session.events()
+        events += decide(session, now_ns) if accept else told(session.events())
     return events
 
 
-def decide(session: ServerSession, now_ns: int = 0) -> list[Event]:
+def told(events: Iterable[E]) -> Iterator[E | Message]:
+    """Events with the messages of each run of media in its place: how much came together
+    depends on the pieces."""
+    for event in events:
+        if isinstance(event, MediaRun):
+            assert event.messages
+            yield from event.messages
+        else:
+            yield event
+
+
+def decide(session: ServerSession, now_ns: int = 0) -> list[Told]:
     """Takes the events and accepts every request among them."""
-    events: list[Event] = []
+    events: list[Told] = []
     while new := session.events():
-        events += new
+        events += told(new)
         for event in new:
             if isinstance(event, PublishRequested):
                 session.accept_publish(event, now_ns)
@@ -190,7 +205,7 @@ def decide(session: ServerSession, now_ns: int = 0) -> list[Event]:
     return events
 
 
-def comparable(events: Iterable[Event]) -> list[object]:
+def comparable(events: Iterable[Told]) -> list[object]:
     """Events by value: requests are compared by identity otherwise."""
     return [
         (type(event).__name__, *(getattr(event, name) for name in event.__dataclass_fields__))

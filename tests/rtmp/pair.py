@@ -7,11 +7,11 @@ from typing import TypeVar
 from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_events import ClientEvent
 from streamserver.rtmp.client_settings import CLIENT_BOUNDS, ClientAction, ClientSettings
-from streamserver.rtmp.events import ConnectReceived, Event
+from streamserver.rtmp.events import ConnectReceived
 from streamserver.rtmp.session import ServerSession
 from streamserver.rtmp.settings import SessionSettings
 from streamserver.rtmp.target import parse_target
-from tests.rtmp.helpers_wire import decide
+from tests.rtmp.helpers_wire import Told, decide, told
 
 __all__ = ["Pair", "client_settings"]
 
@@ -50,7 +50,7 @@ class Pair:
         )
         self.server = ServerSession(server, now_ns=0, nonce=bytes(1528))
         self.client_events: list[ClientEvent] = []
-        self.server_events: list[Event] = []
+        self.server_events: list[Told] = []
         self._sizes = itertools.cycle(sizes)
         self._accept = accept
 
@@ -70,7 +70,7 @@ class Pair:
                 return self
 
     def sent(self, kind: type[T]) -> list[T]:
-        """What of a kind the server was told."""
+        """What of a kind the server was told; `Message` for media."""
         return [event for event in self.server_events if isinstance(event, kind)]
 
     def told(self, kind: type[T]) -> list[T]:
@@ -87,7 +87,7 @@ class Pair:
         if self._accept:
             self.server_events += decide(self.server, self.now_ns)
         else:
-            self.server_events += self.server.events()
+            self.server_events += told(self.server.events())
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         position = 0

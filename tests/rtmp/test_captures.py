@@ -10,20 +10,19 @@ from streamserver.rtmp.events import (
     BufferLengthSet,
     ConnectReceived,
     DataReceived,
-    Event,
-    MediaReceived,
     PlayRequested,
     PublishEnded,
     PublishRequested,
 )
-from tests.rtmp.helpers_wire import DATA, SIZES, comparable, new_session, run, split
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
+from tests.rtmp.helpers_wire import DATA, SIZES, Told, comparable, new_session, run, split
 
 
-def replay(name: str, size: int) -> list[Event]:
+def replay(name: str, size: int) -> list[Told]:
     return run(new_session(), split((DATA / f"{name}.bin").read_bytes(), size))
 
 
-def of(kind: type, events: list[Event]) -> list[Event]:
+def of(kind: type, events: list[Told]) -> list[Told]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -41,7 +40,7 @@ def test_captures_give_the_same_events_at_every_size(name):
         pieces = split(data[:end], size) + split(data[end:], size)
         outcomes.append(comparable(run(new_session(), pieces)))
     assert all(outcome[1:] == outcomes[0][1:] for outcome in outcomes)
-    assert len(of(MediaReceived, outcomes[0])) >= 2  # type: ignore[arg-type]
+    assert len(of(Message, outcomes[0])) >= 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", PUBLISHERS)
@@ -57,10 +56,10 @@ def test_real_encoders_publish(name):
     assert isinstance(metadata.values[0], dict)
     assert metadata.values[0]["width"] == 320
     video, audio = events[3:5]
-    assert isinstance(video, MediaReceived)
-    assert isinstance(audio, MediaReceived)
-    assert (video.kind, video.body[:2]) == ("video", b"\x17\x00")
-    assert (audio.kind, audio.body[1]) == ("audio", 0)
+    assert isinstance(video, Message)
+    assert isinstance(audio, Message)
+    assert (video.type_id, video.body[:2]) == (VIDEO, b"\x17\x00")
+    assert (audio.type_id, audio.body[1]) == (AUDIO, 0)
 
 
 def test_ffmpeg_and_gstreamer_send_their_query_with_the_key():
@@ -85,27 +84,27 @@ def test_encoders_say_what_they_are_and_librtmp_says_nothing():
 
 def test_ffmpeg_beyond_4_hours_39_minutes_repeats_extended_timestamps():
     events = replay("ffmpeg_publish_at_4h39m40s", 1)
-    media = [e for e in events if isinstance(e, MediaReceived)]
-    assert [(e.kind, e.timestamp_ms, len(e.body)) for e in media] == [
-        ("video", 0, 43),
-        ("audio", 0, 7),
-        ("audio", 16779977, 260),
-        ("video", 16780000, 5883),
+    media = [e for e in events if isinstance(e, Message)]
+    assert [(e.type_id, e.timestamp, len(e.body)) for e in media] == [
+        (VIDEO, 0, 43),
+        (AUDIO, 0, 7),
+        (AUDIO, 16779977, 260),
+        (VIDEO, 16780000, 5883),
     ]
 
 
 def test_librtmp_sends_late_audio_with_negative_deltas():
     events = replay("rtmpsink_late_audio", 1)
-    media = [e for e in events if isinstance(e, MediaReceived)]
-    assert [(e.kind, e.timestamp_ms, len(e.body)) for e in media] == [
-        ("video", 0, 20),
-        ("audio", 0, 7),
-        ("video", 1000, 30),
-        ("audio", 1000, 9),
-        ("video", 1040, 31),
-        ("audio", 1015, 10),
-        ("video", 1080, 32),
-        ("audio", 1038, 300),
+    media = [e for e in events if isinstance(e, Message)]
+    assert [(e.type_id, e.timestamp, len(e.body)) for e in media] == [
+        (VIDEO, 0, 20),
+        (AUDIO, 0, 7),
+        (VIDEO, 1000, 30),
+        (AUDIO, 1000, 9),
+        (VIDEO, 1040, 31),
+        (AUDIO, 1015, 10),
+        (VIDEO, 1080, 32),
+        (AUDIO, 1038, 300),
     ]
     assert media[-1].body == b"\xaf\x01" + b"\x22" * 298
     assert events[-1] == PublishEnded(1, "the publisher stopped")

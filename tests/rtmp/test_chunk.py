@@ -393,6 +393,65 @@ def test_any_interleaving_at_any_split_gives_the_same_messages(conversation, cut
         assert [(m.timestamp, m.body) for m in found] == [(t, b) for _, t, b in expected]
 
 
+class CarefulDecoder(ChunkDecoder):
+    """Reads header by header whatever comes."""
+
+    def _take_usual(self, data: bytes, position: int, size: int, most: int) -> tuple[int, int]:
+        return position, 0
+
+
+def media_pieces(draw: st.DrawFn) -> bytes:
+    """Some messages of one chunk stream in chunks of 16, each with a shorter header than the one
+    before it; sometimes extended, of a type that is no media, too long, or cut."""
+    field = draw(st.sampled_from([0, 1, 40, 40, 40, 0xFFFFFE, 0xFFFFFF, 0xFFFFFFE7]))
+    extended = draw(st.sampled_from([None, field])) if field >= 0xFFFFFF else None
+    csid = draw(st.sampled_from([4, 6, 6, 6, 64]))
+    type_id = draw(st.sampled_from([AUDIO, VIDEO, VIDEO, AMF0_DATA]))
+    length = draw(st.sampled_from([0, 1, 4, 15, 16, 17, 31, 32, 33, 33, 40]))
+    wire = b""
+    for form in draw(st.sampled_from([(0,), (1,), (1, 2), (0, 2), (1, 3), (0, 3), (1, 2, 3)])):
+        first = header(form, csid, field, length, type_id, 1)
+        if form == 3 and extended is not None:
+            first += field.to_bytes(4, "big")
+        wire += b"".join(chunks(bytes(range(1, 1 + length)), first, csid, 16, extended))
+    return wire[: -draw(st.integers(1, 30))] if draw(st.integers(0, 19)) == 19 else wire
+
+
+ODD_PIECES = st.sampled_from(
+    [
+        header(3, 4),
+        header(3, 6) + b"abcdefghijklmnopq",
+        message_bytes((6).to_bytes(4, "big"), csid=2, type_id=ABORT),
+        message_bytes((17).to_bytes(4, "big"), csid=2, type_id=SET_CHUNK_SIZE),
+        b"\x46\x00",
+    ]
+)
+PIECES = st.lists(st.one_of([st.composite(media_pieces)()] * 12 + [ODD_PIECES]), max_size=16)
+
+
+@given(PIECES, st.lists(st.integers(0, 700), max_size=4), st.sampled_from([5, 1000, 1000, 1000]))
+def test_the_loop_for_whole_media_reads_what_care_reads(pieces, cuts, most):
+    opening = [
+        message_bytes(b"", csid=3, type_id=AMF0_COMMAND),
+        message_bytes((16).to_bytes(4, "big"), csid=2, type_id=SET_CHUNK_SIZE),
+        *(message_bytes(bytes(12), csid=csid, type_id=VIDEO, time=9) for csid in (4, 6, 64)),
+    ]
+    outcomes: list[list[object]] = []
+    for kind in (ChunkDecoder, CarefulDecoder):
+        decoder = kind(MessageLimits(media=36, partial=90), at_first=MessageLimits(media=0))
+        outcome: list[object] = []
+        outcomes.append(outcome)
+        try:
+            decoder.feed(b"".join(opening))
+            for piece in split_at(b"".join(pieces), cuts):
+                outcome.append(decoder.feed(piece, most))
+                outcome.append((decoder.held_bytes, decoder.chunk_size))
+        except RemoteProtocolError as fault:
+            outcome.append(str(fault))
+        outcome.append(decoder.messages())
+    assert outcomes[0] == outcomes[1]
+
+
 # ---- the encoder --------------------------------------------------------------------------------
 
 MESSAGES = st.builds(

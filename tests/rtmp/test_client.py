@@ -18,7 +18,6 @@ from streamserver.rtmp.command import command, error, result
 from streamserver.rtmp.events import (
     Closed,
     DataReceived,
-    MediaReceived,
     PeerAcked,
     PublishEnded,
     PublishRequested,
@@ -26,6 +25,7 @@ from streamserver.rtmp.events import (
 from streamserver.rtmp.message import (
     ACKNOWLEDGEMENT,
     AMF0_COMMAND,
+    AUDIO,
     PING_REQUEST,
     PING_RESPONSE,
     SET_CHUNK_SIZE,
@@ -45,6 +45,7 @@ from tests.rtmp.pair import Pair, client_settings
 
 DAY_MS = 86_400_000
 SECOND = 1_000_000_000
+TYPES = {"audio": AUDIO, "video": VIDEO}
 
 
 def publish_some(pair: Pair) -> None:
@@ -67,9 +68,9 @@ class TestWithOurServer:
         pair = Pair()
         publish_some(pair)
         assert [type(event) for event in pair.client_events] == [Connected, PublishAccepted]
-        media = pair.sent(MediaReceived)
+        media = pair.sent(Message)
         assert len(media) == 22
-        assert [m.timestamp_ms for m in media if m.kind == "video"][1:] == [
+        assert [m.timestamp for m in media if m.type_id == VIDEO][1:] == [
             33 * index for index in range(10)
         ]
         metadata, cue = pair.sent(DataReceived)
@@ -115,8 +116,8 @@ class TestWithOurServer:
         for kind, time, size in messages:
             assert pair.client.send_media(kind, time, b"\x17" * size)
         pair.pump()
-        assert pair.sent(MediaReceived) == [
-            MediaReceived(1, kind, time % 2**32, b"\x17" * size) for kind, time, size in messages
+        assert pair.sent(Message) == [
+            Message(TYPES[kind], time % 2**32, 1, b"\x17" * size) for kind, time, size in messages
         ]
 
     def test_a_day_of_times_survives_24_bits_and_31_and_32(self):
@@ -127,7 +128,7 @@ class TestWithOurServer:
             for time in sent:
                 pair.client.send_media("video", time, bytes(300))
             pair.pump()
-            times = [event.timestamp_ms for event in pair.sent(MediaReceived)]
+            times = [event.timestamp for event in pair.sent(Message)]
             assert times == [time % 2**32 for time in sent]
             pair.server_events.clear()
 

@@ -17,8 +17,9 @@ from streamserver.rtmp.client_events import (
 )
 from streamserver.rtmp.client_settings import ClientAction
 from streamserver.rtmp.client_states import ClientState
-from streamserver.rtmp.events import Closed, DataReceived, MediaReceived
-from tests.rtmp.helpers_wire import DATA, SIZES, split
+from streamserver.rtmp.events import Closed, DataReceived
+from streamserver.rtmp.message import Message
+from tests.rtmp.helpers_wire import DATA, SIZES, split, told
 from tests.rtmp.pair import client_settings
 
 PUBLISH = ["nginx_to_publisher", "nms_to_publisher", "ffmpeg_to_publisher"]
@@ -26,14 +27,14 @@ PLAY = ["nginx_to_player", "nms_to_player"]
 REFUSED = ["nginx_busy", "nginx_deny"]
 
 
-def replay(name: str, size: int = 1 << 20) -> tuple[ClientSession, list[ClientEvent]]:
+def replay(name: str, size: int = 1 << 20) -> tuple[ClientSession, list[ClientEvent | Message]]:
     """Feeds a recording in pieces; answers the session and its events."""
     action: ClientAction = "play" if name in PLAY else "publish"
     client = ClientSession(client_settings(action=action), now_ns=0, nonce=bytes(1528))
-    events: list[ClientEvent] = []
+    events: list[ClientEvent | Message] = []
     for piece in split((DATA / f"server_{name}.bin").read_bytes(), size):
         client.receive(piece, 0)
-        events += client.events()
+        events += told(client.events())
     return client, events
 
 
@@ -65,9 +66,9 @@ def test_real_servers_let_us_play(name):
     assert isinstance(metadata.values[0], dict)
     assert metadata.values[0]["width"] == 320
     assert len(media) > 10
-    assert all(isinstance(event, MediaReceived) for event in media)
+    assert all(isinstance(event, Message) for event in media)
     # nginx lets video wait for a keyframe; its recording ends inside that.
-    bodies = [event.body[:2] for event in media if isinstance(event, MediaReceived)]
+    bodies = [event.body[:2] for event in media if isinstance(event, Message)]
     assert {b"\x17\0", b"\xaf\0", b"\xaf\1"} <= set(bodies)
 
 

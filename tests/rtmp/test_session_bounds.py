@@ -12,7 +12,7 @@ from streamserver.rtmp import message as m
 from streamserver.rtmp.events import (
     Closed,
     ConnectReceived,
-    MediaReceived,
+    MediaRun,
     PauseRequested,
     PlayRequested,
     PublishEnded,
@@ -212,7 +212,7 @@ def test_what_came_before_a_fault_is_told_first():
         session.receive(peer.media().raw(header(3, 9)).take(), 0)
     reason = "chunk stream 9 begins with a type 3 header"
     assert session.events() == [
-        MediaReceived(1, "video", 0, b"\x27\x01"),
+        MediaRun(1, [Message(m.VIDEO, 0, 1, b"\x27\x01")]),
         PublishEnded(1, reason),
         Closed(reason),
     ]
@@ -238,7 +238,7 @@ def test_a_host_may_decide_connect_and_what_comes_meanwhile_waits():
     (request,) = session.events()
     assert isinstance(request, PublishRequested)
     session.accept_publish(request, 0)
-    assert session.events() == [MediaReceived(1, "video", 0, b"\x27\x01")]
+    assert session.events() == [MediaRun(1, [Message(m.VIDEO, 0, 1, b"\x27\x01")])]
     assert replies.commands()[0][0] == "_result"
 
 
@@ -430,7 +430,7 @@ def test_any_bytes_raise_only_a_remote_protocol_error_and_do_the_same_at_any_spl
         # Undecided, so that the host's moment is the same at every split.
         events += run(session, later, accept=False)
         session.connection_lost("over")
-        outcomes.append(repr(comparable(events + session.events())))
+        outcomes.append(repr(comparable([*events, *session.events()])))
         assert session.state is ConnectionState.CLOSED
         assert isinstance(session.bytes_to_send(), bytes)
     assert outcomes[0] == outcomes[1] == outcomes[2]

@@ -10,7 +10,7 @@ from streamserver.rtmp.events import (
     Closed,
     ConnectReceived,
     DataReceived,
-    MediaReceived,
+    MediaRun,
     PublishEnded,
     PublishRequested,
     RequestRefused,
@@ -77,10 +77,10 @@ def check_whole_broadcast(cut: Callable[[bytes], list[bytes]]) -> None:
     assert events == [
         ("PublishRequested", 1, "live", "cam", {"token": "x"}, "live", "live", "cam?token=x"),
         DataReceived(1, 0, "onMetaData", ({"width": 320.0},)),
-        MediaReceived(1, "video", 0, b"\x17\x00config"),
-        MediaReceived(1, "audio", 0, b"\xaf\x00\x11\x90"),
-        MediaReceived(1, "video", 40, bytes(10_000)),
-        MediaReceived(1, "audio", 46, bytes(300)),
+        Message(m.VIDEO, 0, 1, b"\x17\x00config"),
+        Message(m.AUDIO, 0, 1, b"\xaf\x00\x11\x90"),
+        Message(m.VIDEO, 40, 1, bytes(10_000)),
+        Message(m.AUDIO, 46, 1, bytes(300)),
         PublishEnded(1, "the publisher stopped"),
     ]
 
@@ -254,10 +254,8 @@ def test_keys_and_tokens_stay_out_of_the_repr_of_events():
 
 
 def test_the_repr_of_media_is_short():
-    event = MediaReceived(1, "video", 40, bytes(10_000))
-    assert repr(event) == (
-        "MediaReceived(stream_id=1, kind='video', timestamp_ms=40, body=<10000 bytes>)"
-    )
+    event = MediaRun(1, [Message(m.VIDEO, 40, 1, bytes(10_000)), Message(m.AUDIO, 41, 1, b"x")])
+    assert repr(event) == "MediaRun(stream_id=1, messages=<2 messages, 10001 bytes>)"
 
 
 # ---- streams ------------------------------------------------------------------------------------
@@ -278,12 +276,12 @@ def test_streams_get_the_lowest_free_number_and_are_bounded():
 
 def test_publish_on_a_stream_that_was_never_created_is_taken_as_nginx_does():
     events = run(new_session(), [Peer().connect().publish(stream_id=7).media(stream_id=7).take()])
-    assert events[-1] == MediaReceived(7, "video", 0, b"\x27\x01")
+    assert events[-1] == Message(m.VIDEO, 0, 7, b"\x27\x01")
 
 
 def test_publish_on_stream_0_is_taken_too():
     events = run(new_session(), [Peer().connect().publish(stream_id=0).media(stream_id=0).take()])
-    assert events[-1] == MediaReceived(0, "video", 0, b"\x27\x01")
+    assert events[-1] == Message(m.VIDEO, 0, 0, b"\x27\x01")
 
 
 def test_streams_that_were_never_created_are_bounded():
@@ -300,7 +298,7 @@ def test_a_second_publish_is_refused_and_the_first_goes_on(stream_id):
     peer.create_stream(8).publish("other", stream_id=stream_id).media(body=b"\x27\x02")
     events = run(session, [peer.take()])
     assert isinstance(events[0], RequestRefused)
-    assert events[1] == MediaReceived(1, "video", 0, b"\x27\x02")
+    assert events[1] == Message(m.VIDEO, 0, 1, b"\x27\x02")
     (info,) = replies.infos()
     assert (info["level"], info["code"]) == ("error", "NetStream.Publish.BadName")
     assert not session.close_after_flush
@@ -320,7 +318,7 @@ def test_a_publish_after_fc_unpublish_is_a_new_one():
     assert events[0] == PublishEnded(1, "the publisher stopped")
     assert isinstance(events[1], PublishRequested)
     assert events[1].name == "again"
-    assert events[2] == MediaReceived(1, "video", 9, b"\x27\x01")
+    assert events[2] == Message(m.VIDEO, 9, 1, b"\x27\x01")
     assert replies.codes() == ["NetStream.Unpublish.Success", "NetStream.Publish.Start"]
 
 
@@ -348,7 +346,7 @@ def test_delete_stream_ends_the_publish_whatever_its_argument(argument, stream_i
 def test_delete_stream_of_another_stream_ends_nothing():
     session, peer, _ = live()
     peer.create_stream(8).call("deleteStream", 9, None, 2).media()
-    assert run(session, [peer.take()]) == [MediaReceived(1, "video", 0, b"\x27\x01")]
+    assert run(session, [peer.take()]) == [Message(m.VIDEO, 0, 1, b"\x27\x01")]
 
 
 def test_unpublish_close_and_delete_in_a_row_end_it_once():
@@ -363,13 +361,13 @@ def test_unpublish_close_and_delete_in_a_row_end_it_once():
 
 def test_empty_audio_is_delivered():
     session, peer, _ = live()
-    assert run(session, [peer.media(m.AUDIO, b"").take()]) == [MediaReceived(1, "audio", 0, b"")]
+    assert run(session, [peer.media(m.AUDIO, b"").take()]) == [Message(m.AUDIO, 0, 1, b"")]
 
 
 def test_timestamps_are_those_of_the_wire():
     session, peer, _ = live()
     events = run(session, [peer.media(time=0xFFFFFFFF).media(time=5).take()])
-    assert [e.timestamp_ms for e in events if isinstance(e, MediaReceived)] == [0xFFFFFFFF, 5]
+    assert [e.timestamp for e in events if isinstance(e, Message)] == [0xFFFFFFFF, 5]
 
 
 def test_media_for_streams_that_do_not_publish_is_ignored_and_counted():
@@ -391,9 +389,7 @@ def test_unknown_message_types_and_shared_objects_are_ignored(type_id):
     session, peer, _ = live()
     peer.send(Message(type_id, 0, 1, b"\x27\x01"), 7).media()
     events = run(session, [peer.take()])
-    assert [e for e in events if isinstance(e, MediaReceived)] == [
-        MediaReceived(1, "video", 0, b"\x27\x01")
-    ]
+    assert [e for e in events if isinstance(e, Message)] == [Message(m.VIDEO, 0, 1, b"\x27\x01")]
 
 
 def test_data_that_is_no_amf_is_ignored_and_the_stream_lives():
@@ -417,8 +413,8 @@ def test_an_aggregate_is_undone(size):
     body = tag(9, 1000, b"\x27v") + tag(8, 1023, b"\xafa") + tag(18, 1030, meta) + tag(3, 0, b"x")
     events = run(session, split(peer.send(Message(m.AGGREGATE, 50, 1, body), 6).take(), size))
     assert events == [
-        MediaReceived(1, "video", 50, b"\x27v"),
-        MediaReceived(1, "audio", 73, b"\xafa"),
+        Message(m.VIDEO, 50, 1, b"\x27v"),
+        Message(m.AUDIO, 73, 1, b"\xafa"),
         DataReceived(1, 80, "onMetaData", (None,)),
     ]
     assert session.messages_ignored == 1
@@ -437,8 +433,29 @@ def test_librtmp_sends_everything_on_one_chunk_stream_and_late_audio_with_negati
     peer.raw(message_bytes(b"\x27v", csid=4, type_id=9, time=1040))
     peer.raw(message_bytes(b"\xafa", csid=4, form=1, type_id=8, time=0xFFFFFFE7))
     peer.raw(message_bytes(b"\x27v", csid=4, form=1, type_id=9, time=65))
-    times = [e.timestamp_ms for e in run(session, [peer.take()]) if isinstance(e, MediaReceived)]
+    times = [e.timestamp for e in run(session, [peer.take()]) if isinstance(e, Message)]
     assert times == [1040, 1015, 1080]
+
+
+def test_media_that_came_together_is_one_event():
+    session, peer, _ = live()
+    sent = [Message(kind, time, 1, b"\x27\x01") for time, kind in enumerate([m.VIDEO, m.AUDIO] * 3)]
+    for message in sent:
+        peer.send(message, 6)
+    session.receive(peer.take(), 0)
+    assert session.events() == [MediaRun(1, sent)]
+
+
+def test_what_is_no_media_stands_between_two_runs():
+    session, peer, _ = live()
+    peer.media(time=1).media(stream_id=9).media(time=2).data("onTextData").media(time=3)
+    session.receive(peer.take(), 0)
+    first, data, second = session.events()
+    assert isinstance(first, MediaRun)
+    assert isinstance(second, MediaRun)
+    assert isinstance(data, DataReceived)
+    assert [message.timestamp for message in first.messages] == [1, 2]
+    assert [message.timestamp for message in second.messages] == [3]
 
 
 # ---- between the request and the decision -------------------------------------------------------
@@ -451,9 +468,9 @@ def test_media_before_the_decision_is_kept_and_comes_after_it():
     assert session.accept_publish(request, 0)
     run_on = run(session, [Peer(handshake=False).media(time=2).take()])
     assert run_on == [
-        MediaReceived(1, "video", 1, b"\x27\x01"),
+        Message(m.VIDEO, 1, 1, b"\x27\x01"),
         DataReceived(1, 0, "onMetaData", ()),
-        MediaReceived(1, "video", 2, b"\x27\x01"),
+        Message(m.VIDEO, 2, 1, b"\x27\x01"),
     ]
 
 
@@ -580,4 +597,4 @@ def test_reconnect_to_the_same_server_names_no_url():
 def test_decide_sees_what_accepting_brings():
     session = new_session()
     session.receive(publisher().media().take(), 0)
-    assert decide(session)[-1] == MediaReceived(1, "video", 0, b"\x27\x01")
+    assert decide(session)[-1] == Message(m.VIDEO, 0, 1, b"\x27\x01")

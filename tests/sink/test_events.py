@@ -1,6 +1,6 @@
 import json
 
-from streamserver.rtmp.events import MediaReceived
+from streamserver.rtmp.message import VIDEO, Message
 from streamserver.sink import SinkEvent, as_json, as_text
 from streamserver.sink.events import Totals, ended, progress, published
 from tests.sink.test_publication import messages, publication
@@ -14,7 +14,7 @@ def one_second() -> SinkEvent:
     got = publication()
     before = Totals.of(got, 0)
     for message in messages(media_factory.h264_aac()):
-        got.take(message, message.timestamp_ms * 1_000_000)
+        got.take(message, message.timestamp * 1_000_000)
     return progress(got, before, Totals.of(got, 2 * SECOND))
 
 
@@ -39,8 +39,8 @@ def test_json_is_one_object_on_one_line_with_the_same_facts() -> None:
 def test_what_is_wrong_with_the_media_stands_in_the_line() -> None:
     got = publication()
     for ms in (40, 20):
-        got.take(MediaReceived(1, "video", ms, b"\x27\x01\x00\x00\x00\x01"), 0)
-    got.take(MediaReceived(1, "video", 0, b"\x17"), 0)
+        got.take(Message(VIDEO, ms, 1, b"\x27\x01\x00\x00\x00\x01"), 0)
+    got.take(Message(VIDEO, 0, 1, b"\x17"), 0)
     line = as_text(ended("127.0.0.1:5000", "it left", got))
     assert "ended: it left. 2 h264 frames" in line
     assert line.endswith("NOT begun at a keyframe, 1 steps back, 1 damaged")

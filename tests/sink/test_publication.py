@@ -3,7 +3,8 @@ from collections import deque
 import pytest
 
 from streamserver.media.track import Kind
-from streamserver.rtmp.events import DataReceived, MediaKind, MediaReceived
+from streamserver.rtmp.events import DataReceived
+from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from streamserver.sink import MediaCounts, SinkPublication
 from tests import media_factory
 
@@ -23,19 +24,15 @@ def publication(key: str = "abcdefgh?s=1", app: str = "live", keep: int = 0) -> 
     )
 
 
-def messages(clip: media_factory.Clip) -> list[MediaReceived]:
-    found = []
-    for tag in media_factory.tags(clip.flv):
-        kind: MediaKind = "video" if tag.kind is Kind.VIDEO else "audio"
-        found.append(MediaReceived(1, kind, tag.timestamp_ms, tag.body))
-    return found
+def messages(clip: media_factory.Clip) -> list[Message]:
+    return [tag.message() for tag in media_factory.tags(clip.flv)]
 
 
 def test_a_whole_clip_is_counted_exactly() -> None:
     clip = media_factory.h264_aac()
     got = publication()
     for message in messages(clip):
-        got.take(message, message.timestamp_ms * 1_000_000)
+        got.take(message, message.timestamp * 1_000_000)
     assert (got.video.codec, got.audio.codec) == ("h264", "aac")
     assert (got.video.frames, got.video.keyframes, got.video.headers) == (60, 2, 1)
     assert got.audio.frames == len(clip.of(Kind.AUDIO))
@@ -57,7 +54,7 @@ def test_enhanced_bodies_are_counted_too(clip) -> None:
 
 
 def test_a_stream_that_begins_in_the_middle_of_a_group_is_told() -> None:
-    video = [one for one in messages(media_factory.h264_aac()) if one.kind == "video"]
+    video = [one for one in messages(media_factory.h264_aac()) if one.type_id == VIDEO]
     got = publication()
     got.take(video[0], 0)
     got.take(video[5], 0)
@@ -65,7 +62,7 @@ def test_a_stream_that_begins_in_the_middle_of_a_group_is_told() -> None:
 
 
 def test_a_keyframe_without_its_header_is_no_beginning() -> None:
-    video = [one for one in messages(media_factory.h264_aac()) if one.kind == "video"]
+    video = [one for one in messages(media_factory.h264_aac()) if one.type_id == VIDEO]
     got = publication()
     got.take(video[1], 0)
     assert (got.video.keyframes, got.begins_with_keyframe) == (1, False)
@@ -87,9 +84,9 @@ def test_time_stamps_are_followed_through_their_wrap_and_backwards() -> None:
 
 def test_damaged_and_unknown_messages_are_counted_and_harmless() -> None:
     got = publication()
-    got.take(MediaReceived(1, "video", 0, b"\x17"), 0)
-    got.take(MediaReceived(1, "audio", 0, b""), 0)
-    got.take(MediaReceived(1, "audio", 0, b"\x00\x01\x02"), 0)
+    got.take(Message(VIDEO, 0, 1, b"\x17"), 0)
+    got.take(Message(AUDIO, 0, 1, b""), 0)
+    got.take(Message(AUDIO, 0, 1, b"\x00\x01\x02"), 0)
     assert (got.video.damaged, got.audio.damaged, got.frames, got.bytes) == (1, 0, 0, 4)
 
 
