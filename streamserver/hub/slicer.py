@@ -4,20 +4,22 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-__all__ = ["HOLD_BUCKETS_US", "Slicer"]
+__all__ = ["HOLD_BUCKETS_US", "STEPS", "Slicer"]
 
 HOLD_BUCKETS_US: Final = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
 """Upper bounds of the histogram of turns, in microseconds; longer ones come last."""
 
-_CHECK_EVERY: Final = 8
-"""Steps between two looks at the clock: a step is a few microseconds, a look is half of one."""
+STEPS: Final = 8
+"""Steps of a job between two looks at the clock: a step is a few microseconds, a look half of one.
+"""
 
 
 class Slicer:
     """Runs the steps of many jobs in turn and gives the loop back after ``budget_ns``.
 
-    A job is an iterator; each ``next()`` is one step, such as one write to one viewer. Jobs take
-    turns of a few steps, so that a stream with a thousand viewers does not delay one with three.
+    A job is an iterator; each ``next()`` is one step, such as one write to one viewer. One that
+    does more at once answers how many steps it was: at most 8, which are a turn of a job. Jobs
+    take turns, so that a stream with a thousand viewers does not delay one with three.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Slicer:
         self.on_error: Callable[[Exception], None] | None = None
         self._now_ns = now_ns
         self._schedule = schedule
-        self._jobs: deque[Iterator[None]] = deque()
+        self._jobs: deque[Iterator[int | None]] = deque()
         self._scheduled = False
 
     @property
@@ -44,7 +46,7 @@ class Slicer:
         """Jobs with steps left."""
         return len(self._jobs)
 
-    def submit(self, job: Iterator[None]) -> None:
+    def submit(self, job: Iterator[int | None]) -> None:
         """Adds a job; its first step runs in this turn of the loop or the next."""
         self._jobs.append(job)
         if not self._scheduled:
@@ -66,11 +68,12 @@ class Slicer:
         if jobs:
             self._schedule(self._turn)
 
-    def _run_some(self, job: Iterator[None]) -> bool:
+    def _run_some(self, job: Iterator[int | None]) -> bool:
         """Runs a few steps; False when the job is over."""
         try:
-            for _ in range(_CHECK_EVERY):
-                next(job)
+            left = STEPS
+            while left > 0:
+                left -= next(job) or 1
         except StopIteration:
             return False
         except Exception as error:  # One reader's failure must not stop the others' fan-out.

@@ -11,13 +11,14 @@ their own, up to ``head``, where they fall in with the rest.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed, FramedFeed
 from streamserver.hub.readers import Reader
-from streamserver.hub.slicer import Slicer
+from streamserver.hub.slicer import STEPS, Slicer
+from streamserver.outputs.blocks import Block, join_blocks
+from streamserver.outputs.fanout_settings import FanOutSettings, FanOutStats
 from streamserver.outputs.viewer import Choose, Viewer
 
 __all__ = ["FanOut", "FanOutSettings", "FanOutStats", "Later"]
@@ -54,53 +55,6 @@ _COUNT_EVERY_NS: Final = 1_000_000_000
 
 Later = Callable[[int, Callable[[], None]], Callable[[], None]]
 """``later(ms, function)`` calls a function once; answers what calls it off."""
-
-
-@dataclass(frozen=True, slots=True)
-class FanOutSettings:
-    """Bounds of all fan-outs."""
-
-    max_join_ms: int = 100
-    """How long what came may wait to be joined, where there are many viewers."""
-
-    max_lag_ms: int = 10_000
-    """A viewer that is further behind is let go."""
-
-    max_unsent_bytes: int = 1024 * 1024
-    """What may wait in a viewer's transport, to within one write."""
-
-
-@dataclass(slots=True)
-class FanOutStats:
-    """Counters, over all fan-outs of an output."""
-
-    joins: int = 0
-    """Times that new items were joined."""
-
-    writes: int = 0
-    """Writes of joined bytes."""
-
-    catch_ups: int = 0
-    """Writes to viewers that read on their own."""
-
-    jumps: int = 0
-    """Times that a viewer was moved to a keyframe."""
-
-    too_slow: int = 0
-    """Viewers that were let go because they lagged."""
-
-    failed: int = 0
-    """Viewers that were let go because writing to them failed."""
-
-
-class _Block(NamedTuple):
-    """Some items in one piece."""
-
-    first: int
-    last: int
-    data: bytes
-    header: Header | None
-    time_ms: int
 
 
 class FanOut:
@@ -276,14 +230,14 @@ class FanOut:
         if call_off is not None:
             call_off()
 
-    def _distribute(self) -> Iterator[None]:
+    def _distribute(self) -> Iterator[int]:
         """One join, for everybody."""
         try:
             blocks = self._cut()
             for viewer in list(self._apart):
                 if viewer in self._apart:
                     self._guard(viewer, self._serve, self._head)
-                    yield
+                    yield 1
             for block in blocks:
                 yield from self._write_to_all(block)
         finally:
@@ -305,7 +259,7 @@ class FanOut:
         logger.warning("sending to %s failed: %s", viewer.session.remote_ip, error)
         self._let_go(viewer, "sending to it failed")
 
-    def _cut(self) -> list[_Block]:
+    def _cut(self) -> list[Block]:
         """Joins what came since the last time."""
         self._pump()
         log, first = self._log, self._head
@@ -325,48 +279,45 @@ class FanOut:
         if not items or len(self._apart) == len(self._viewers):
             return []
         self._stats.joins += 1
-        most = min(_BLOCK_BYTES, self._held_bytes)
-        blocks, begin, size = [], 0, 0
-        for index, item in enumerate(items, 1):
-            size += len(item.data)
-            if size >= most or index == len(items):
-                blocks.append(_join(first + begin, items[begin:index]))
-                begin, size = index, 0
-        return blocks
+        return join_blocks(first, items, min(_BLOCK_BYTES, self._held_bytes))
 
-    def _write_to_all(self, block: _Block) -> Iterator[None]:
+    def _write_to_all(self, block: Block) -> Iterator[int]:
         """One block to everybody who is where it begins. The one loop that is run per viewer and
         join: a call less is a percent of the whole server."""
         first, last, data, header, time_ms = block
         size = len(data)
         most_unsent = self._held_bytes - size
-        for viewer in list(self._viewers):
-            if viewer.position != first or viewer.reader is not None:
-                continue
-            transport = viewer.transport
-            try:
-                if transport.is_closing():
-                    self._let_go(viewer, "the connection was lost")
+        everybody = list(self._viewers)
+        for begin in range(0, len(everybody), STEPS):
+            writes = 0
+            for viewer in everybody[begin : begin + STEPS]:
+                if viewer.position != first or viewer.reader is not None:
                     continue
-                unsent = transport.get_write_buffer_size()
-                # An empty transport takes any block: one frame may be larger than the bound.
-                if unsent and unsent > most_unsent:
-                    self._part(viewer)
+                transport = viewer.transport
+                try:
+                    if transport.is_closing():
+                        self._let_go(viewer, "the connection was lost")
+                        continue
+                    unsent = transport.get_write_buffer_size()
+                    # An empty transport takes any block: one frame may be larger than the bound.
+                    if unsent and unsent > most_unsent:
+                        self._part(viewer)
+                        continue
+                    if viewer.envelope is None:
+                        transport.write(data)
+                        viewer.session.bytes_sent += size
+                    else:
+                        viewer.write(data)
+                except Exception as error:  # It must not stop the others.
+                    self._failed(viewer, error)
                     continue
-                if viewer.envelope is None:
-                    transport.write(data)
-                    viewer.session.bytes_sent += size
-                else:
-                    viewer.write(data)
-            except Exception as error:  # Whatever its transport throws must not stop the others.
-                self._failed(viewer, error)
-                continue
-            viewer.position = last
-            viewer.last_ms = time_ms
-            if header is not None:
-                viewer.header = header
-            self._stats.writes += 1
-            yield
+                viewer.position = last
+                viewer.last_ms = time_ms
+                if header is not None:
+                    viewer.header = header
+                writes += 1
+            self._stats.writes += writes
+            yield writes
 
     # ---- those who read on their own --------------------------------------------------------
 
@@ -464,8 +415,8 @@ class FanOut:
                 continue
             reader = viewer.reader
             waits = viewer.paused or (reader is not None and reader.waits_for_keyframe)
-            unsent = viewer.transport.get_write_buffer_size()
-            session.lag_ms = 0 if waits and not unsent else max(0, newest_ms - viewer.last_ms)
+            nothing_due = waits and not viewer.transport.get_write_buffer_size()
+            session.lag_ms = 0 if nothing_due else max(0, newest_ms - viewer.last_ms)
             if reader is not None and session.lag_ms > self._settings.max_lag_ms:
                 self._stats.too_slow += 1
                 self._let_go(viewer, f"it reads too slowly: {session.lag_ms} ms behind")
@@ -492,9 +443,3 @@ class FanOut:
 
     def _jump_after_ms(self) -> int:
         return min(_JUMP_AFTER_MS, self._settings.max_lag_ms)
-
-
-def _join(first: int, items: list[Framed]) -> _Block:
-    header = next((item.header for item in reversed(items) if item.is_media), None)
-    data = b"".join([item.data for item in items])
-    return _Block(first, first + len(items), data, header, items[-1].time_ms)

@@ -18,7 +18,7 @@ from tests.outputs import helpers_live
 from tests.outputs.webrtc import helpers_webrtc
 from tests.rtp.publisher import AUDIO, SECOND, VIDEO, Publisher
 
-RTMP_VIEWER_CALLS = 5
+RTMP_VIEWER_CALLS = 2
 """For one RTMP or FLV viewer and one join."""
 
 WHEP_PICTURE_CALLS = 8

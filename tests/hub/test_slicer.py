@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from streamserver.hub.slicer import Slicer
+from streamserver.hub.slicer import STEPS, Slicer
 from tests.fakes import FakeClock, Turns
 
 
@@ -48,6 +48,22 @@ def test_jobs_take_turns():
     turns.run()
     assert done.count("short") == 3
     assert done.count("long") < 1000
+
+
+def test_a_step_that_does_more_counts_for_as_many():
+    slicer, clock, turns = make()
+    done: list[str] = []
+
+    def writes() -> Iterator[int]:
+        for _ in range(3):
+            clock.advance(ms=1)
+            done.append("many")
+            yield STEPS
+
+    slicer.submit(writes())
+    slicer.submit(steps("one", 2 * STEPS, done, clock, ms=0))
+    turns.run_all()
+    assert done == [*["many", *["one"] * STEPS] * 2, "many"]
 
 
 def test_a_job_that_fails_ends_alone_and_is_reported():
