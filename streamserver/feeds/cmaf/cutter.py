@@ -18,17 +18,15 @@ from typing import Final
 
 from streamserver.feeds.cmaf.cuts import Cut, PartCut, SegmentCut
 from streamserver.feeds.cmaf.fragment import SYNC
-from streamserver.feeds.cmaf.queues import NEVER, AudioQueue, VideoQueue
+from streamserver.feeds.cmaf.queues import DRIFT, NEVER, AudioQueue, VideoQueue
 from streamserver.feeds.cmaf.settings import CmafCounters, CmafSettings
 from streamserver.feeds.cmaf.targets import KEYFRAME_TOLERANCE, TargetChoice
+from streamserver.feeds.cmaf.usual import take_usual
 from streamserver.feeds.items import Target
 from streamserver.media.packet import Packet
 from streamserver.media.track import VIDEO_CLOCK, Track
 
 __all__ = ["Cutter"]
-
-_DRIFT: Final = 4_096
-"""Samples that audio's time stamps may differ from its sample clock before it is set anew."""
 
 _SHORTEST_SEGMENT: Final = VIDEO_CLOCK
 """Segments last a second at least where keyframes allow: sequence numbers start at the Unix second
@@ -109,6 +107,24 @@ class Cutter:
         else:
             self._counters.skipped += 1
         return self._emitted() if self._out else ()
+
+    def skim(self, packets: Sequence[Packet], first: int) -> int:
+        """Takes packets from an index on that complete nothing, fast; see `take_usual`.
+
+        Answers the index of the first that it left, which is `push`'s.
+        """
+        video = self._video
+        if video is None or self._waiting or self._choice.target is None:
+            return first
+        return take_usual(
+            packets,
+            first,
+            video,
+            self._audio,
+            deadline=self._deadline,
+            audio_deadline=self._audio_deadline,
+            max_weight=self._max_weight,
+        )
 
     def flush(self) -> Sequence[Cut]:
         """Completes whatever waits, and the segment; what comes later is a discontinuity."""
@@ -211,9 +227,9 @@ class Cutter:
         assert audio is not None  # its track is set
         at = audio.rescale(packet.pts) if audio.scaled else packet.pts
         drift = at - audio.end
-        if drift > _DRIFT:
+        if drift > DRIFT:
             self._audio_hole(audio, at)
-        elif drift < -_DRIFT:
+        elif drift < -DRIFT:
             self._counters.audio_overlaps += 1
             return
         audio.append(packet.data, audio.frame(packet))
@@ -248,9 +264,9 @@ class Cutter:
         at = audio.rescale(packet.pts) if audio.scaled else packet.pts
         frame = audio.frame(packet)
         drift = at - audio.end
-        if drift > _DRIFT:
+        if drift > DRIFT:
             self._lone_audio_hole(audio, at, frame)
-        elif drift < -_DRIFT:
+        elif drift < -DRIFT:
             self._counters.audio_overlaps += 1
             return
         elif self._start is None:

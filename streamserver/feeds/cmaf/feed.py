@@ -84,11 +84,14 @@ class CmafFeed:
         if packets.start > self.position:
             self._packager.counters.missed += packets.start - self.position
             self.position = packets.start
-        push = self._packager.push
-        for packet in packets.since(self.position):
-            self.position += 1
-            if items := push(packet):
+        run = packets.since(self.position)
+        self.position += len(run)
+        skim, push = self._packager.skim, self._packager.push
+        index, end = 0, len(run)
+        while (index := skim(run, index)) < end:
+            if items := push(run[index]):
                 self._append(items)
+            index += 1
 
     def flush(self) -> None:
         """Completes part and segment: the publisher is gone, for now or for good."""

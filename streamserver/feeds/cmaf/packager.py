@@ -76,6 +76,10 @@ class Packager:
         items += self.push(packet)
         return items
 
+    def skim(self, packets: Sequence[Packet], first: int) -> int:
+        """See `Cutter.skim`; what it leaves is to be pushed."""
+        return self._cutter.skim(packets, first)
+
     def flush(self) -> list[CmafItem]:
         """Completes the part and the segment under way, for the end or an interruption."""
         return [self._item(cut) for cut in self._cutter.flush()]

@@ -9,17 +9,34 @@ from streamserver.feeds.cmaf.settings import CmafCounters
 from streamserver.media.packet import Packet
 from streamserver.media.track import VIDEO_CLOCK, Track
 
-__all__ = ["NEVER", "AudioQueue", "VideoQueue"]
+__all__ = [
+    "DRIFT",
+    "NEVER",
+    "ROUNDING",
+    "SAMPLE_COST",
+    "SHORTEST_INTERVAL",
+    "SLOWEST",
+    "AudioQueue",
+    "VideoQueue",
+]
 
 NEVER: Final = -(1 << 62)
 """The end of a track that has not begun: before every time."""
 
 _USUAL: Final = VIDEO_CLOCK // 30
-_ROUNDING: Final = VIDEO_CLOCK // 1_000
+ROUNDING: Final = VIDEO_CLOCK // 1_000
 """Time stamps of RTMP are whole milliseconds: intervals differ by so much without meaning it."""
 
-_SLOWEST: Final = VIDEO_CLOCK
-_SAMPLE_COST: Final = 64
+SLOWEST: Final = VIDEO_CLOCK
+"""A longer distance of two frames is a silence, and says nothing about the rate."""
+
+SHORTEST_INTERVAL: Final = 90
+"""Frames come a millisecond apart at least, as far as lengths are planned."""
+
+DRIFT: Final = 4_096
+"""Samples that audio's time stamps may differ from its sample clock before it is set anew."""
+
+SAMPLE_COST: Final = 64
 """What a sample weighs beside its bytes, so that empty ones are bounded as well."""
 
 
@@ -33,8 +50,8 @@ class VideoQueue:
     """
 
     __slots__ = (
-        "_counters", "_declared", "_measured", "_shortest", "_track_id", "data", "end", "interval",
-        "last", "lead", "start", "table", "weight", "written",
+        "_counters", "_declared", "_track_id", "data", "end", "interval", "last", "lead",
+        "measured", "shortest", "start", "table", "track", "weight", "written",
     )  # fmt: skip
 
     def __init__(self, track: Track, track_id: int, counters: CmafCounters) -> None:
@@ -42,8 +59,12 @@ class VideoQueue:
         self._counters = counters
         rate = track.frame_rate
         self._declared = int(VIDEO_CLOCK / rate) if rate is not None and rate > 0 else _USUAL
-        self._measured = False
-        self._shortest = 0
+        self.track = track
+        """What it holds frames of."""
+        self.measured = False
+        """Whether `interval` and `shortest` come from frames."""
+        self.shortest = 0
+        """The shortest distance of two frames seen of late."""
         self.table: list[int] = []
         self.data: list[bytes] = []
         self.weight = 0
@@ -57,7 +78,7 @@ class VideoQueue:
         self.last = 0
         """True decoding time of the newest frame."""
         # A declared rate may be anything; the second frame shows the real one.
-        self.interval = min(max(self._declared, 90), _USUAL)
+        self.interval = min(max(self._declared, SHORTEST_INTERVAL), _USUAL)
         """Ticks from frame to frame, smoothed."""
         self.lead = self.interval
         """Ticks that the newest frame lasts at least, as far as one can tell."""
@@ -71,19 +92,19 @@ class VideoQueue:
         """Learns from the distance of a frame to the one before."""
         step = dts - self.last
         self.last = dts
-        if step > _SLOWEST:
-            return  # a silence says nothing about the rate
-        if self._measured:
+        if step > SLOWEST:
+            return
+        if self.measured:
             interval = self.interval + (step - self.interval + 4 >> 3)
-            shortest = self._shortest
-            shortest = (
-                step if step < shortest else shortest + (interval - shortest - _ROUNDING >> 6)
-            )
+            shortest = self.shortest
+            shortest = step if step < shortest else shortest + (interval - shortest - ROUNDING >> 6)
         else:
-            self._measured = True
+            self.measured = True
             interval = shortest = step
-        self._shortest = shortest
-        self.interval = interval = interval if interval > 90 else 90
+        self.shortest = shortest
+        if interval < SHORTEST_INTERVAL:
+            interval = SHORTEST_INTERVAL
+        self.interval = interval
         half = interval >> 1
         self.lead = shortest if shortest > half else half
 
@@ -103,7 +124,7 @@ class VideoQueue:
         flags = SYNC if packet.keyframe else NON_SYNC
         self.table += (0, len(data), flags, packet.pts - written)
         self.data.append(data)
-        self.weight += len(data) + _SAMPLE_COST
+        self.weight += len(data) + SAMPLE_COST
 
     def take(self, end: int) -> VideoRun | None:
         """The samples waiting, the last of them lasting until ``end``."""
@@ -136,14 +157,17 @@ class AudioQueue:
     """
 
     __slots__ = (
-        "_clock", "_frame", "_track_id", "data", "durations", "end", "rate", "scaled", "start",
-        "weight",
+        "_clock", "_track_id", "data", "durations", "end", "fixed", "rate", "scaled", "start",
+        "track", "weight",
     )  # fmt: skip
 
     def __init__(self, track: Track, track_id: int) -> None:
         self._track_id = track_id
         self._clock = track.clock_rate
-        self._frame = fixed_frame(track)
+        self.track = track
+        """What it holds frames of."""
+        self.fixed = fixed_frame(track)
+        """Ticks of every frame; 0 where they vary."""
         self.rate = timescale(track)
         """Ticks per second."""
         self.scaled = self.rate != track.clock_rate
@@ -161,7 +185,7 @@ class AudioQueue:
         """Samples in a frame: as the packet says, or its codec."""
         if packet.duration:
             return self.rescale(packet.duration) if self.scaled else packet.duration
-        return self._frame or frame_samples(packet)
+        return self.fixed or frame_samples(packet)
 
     def rescale(self, ticks: int) -> int:
         """The packets' clock in ticks of the file."""
@@ -174,7 +198,7 @@ class AudioQueue:
         self.data.append(data)
         self.durations.append(frame)
         self.end += frame
-        self.weight += len(data) + _SAMPLE_COST
+        self.weight += len(data) + SAMPLE_COST
 
     def skip_to(self, at: int) -> None:
         """Goes on at a later time; what waits is stretched to it."""
@@ -196,7 +220,7 @@ class AudioQueue:
         else:
             self.data, self.durations = data[count:], durations[count:]
             data, durations = data[:count], durations[:count]
-            self.weight = sum(map(len, self.data)) + _SAMPLE_COST * len(self.data)
+            self.weight = sum(map(len, self.data)) + SAMPLE_COST * len(self.data)
         run = AudioRun(self._track_id, self.start, durations, data)
         self.start = at
         return run

@@ -2,8 +2,9 @@
 
 import io
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from struct import unpack_from
 from typing import Any
 
@@ -11,6 +12,7 @@ import av
 
 from streamserver.feeds.cmaf import CmafFeed, CmafSettings
 from streamserver.feeds.items import CmafItem, Init, Part, SegmentEnd, Target
+from streamserver.log import Log
 from streamserver.media.packet import Packet
 from streamserver.media.track import VIDEO_CLOCK, Codec, Track
 
@@ -98,7 +100,7 @@ def now(function: Any) -> None:
 
 
 def package(
-    packets: Iterable[Packet],
+    packets: Sequence[Packet],
     tracks: Sequence[Track],
     settings: CmafSettings | None = None,
     *,
@@ -115,7 +117,42 @@ def package(
         feed.push(packet)
     if close:
         feed.close("over")
+        in_runs(feed, packets, tracks_of, settings)
     return feed, feed.log.since(0)
+
+
+def in_runs(
+    pushed: CmafFeed,
+    packets: Sequence[Packet],
+    tracks_of: Callable[[int], tuple[Track, ...]],
+    settings: CmafSettings,
+) -> None:
+    """A feed that gets the same packets in runs of all lengths makes the same of them."""
+    log: Log[Packet] = Log(max_ms=10**9, max_bytes=10**9, schedule=lambda function: None)
+    feed = CmafFeed(tracks_of, 1_000, settings, now)
+    at = 0
+    for step in cycle((1, 4, 2, 30, 3, 7, 150)):
+        for packet in packets[at : at + step]:
+            log.append(packet, size=0, at_ms=0)
+        feed.pump(log)
+        at += step
+        if at >= len(packets):
+            break
+    feed.close("over")
+    assert outline(feed.log.since(0)) == outline(pushed.log.since(0))
+    assert feed.counters == pushed.counters
+
+
+def outline(items: Iterable[CmafItem]) -> list[object]:
+    """Items in a form that can be compared between feeds."""
+    outlines: list[object] = []
+    for item in items:
+        if isinstance(item, Part):
+            described = (item.msn, item.index, item.discontinuity, item.independent)
+            outlines.append((*described, item.start_ms, item.duration, item.data))
+        else:
+            outlines.append(item)
+    return outlines
 
 
 def parts_of(items: Iterable[CmafItem]) -> list[Part]:

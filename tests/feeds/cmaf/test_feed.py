@@ -1,10 +1,11 @@
 """The feed between two logs."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.feeds.cmaf import CmafFeed, CmafSettings
-from streamserver.feeds.items import CmafItem, Part
 from streamserver.log import Log
 from streamserver.media.packet import Packet
 from streamserver.media.track import Track
@@ -15,6 +16,7 @@ from tests.feeds.cmaf.helpers_stream import (
     h264,
     interleave,
     now,
+    outline,
     package,
     parts_of,
     steady_video,
@@ -34,10 +36,6 @@ def packet_log(max_ms: int = 60_000) -> Log[Packet]:
 def append(log: Log[Packet], packets: list[Packet]) -> None:
     for packet in packets:
         log.append(packet, size=len(packet.data), at_ms=packet.dts_ms, keyframe=packet.keyframe)
-
-
-def outline(items: list[CmafItem]) -> list[object]:
-    return [(i.msn, i.index, i.data) if isinstance(i, Part) else i for i in items]
 
 
 @pytest.mark.parametrize("step", [1, 7, 1_000])
@@ -169,3 +167,26 @@ def test_a_packet_log_with_a_malformed_track_is_read_up_to_it_and_the_error_is_t
 def test_settings_that_make_no_playlist_are_refused(values):
     with pytest.raises(LocalProtocolError):
         CmafSettings(**values)
+
+
+@pytest.mark.parametrize(("picture", "frame"), [(700, 24), (24, 900)])
+def test_runs_are_cut_at_the_same_bytes_as_single_packets(picture, frame):
+    """`package` compares the two ways."""
+    video, sound = h264(), aac()
+    packets = [
+        replace(packet, data=bytes(picture if packet.is_video else frame))
+        for packet in interleave(steady_video(video, 30, 8, gop=60), audio_packets(sound, 8))
+    ]
+    settings = CmafSettings(max_part_bytes=5_000, window_ms=10**9, window_bytes=10**9)
+    feed, _ = package(packets, (video, sound), settings)
+    assert feed.counters.forced_parts > 20
+
+
+def test_a_run_of_an_audio_clock_that_is_not_the_files_is_packaged_like_single_packets():
+    """HE-AAC: packets count in the output's clock, the file in the core's."""
+    video = h264()
+    sound = replace(
+        aac(), clock_rate=48_000, config=bytes.fromhex("2b098800"), codec_string="mp4a.40.5"
+    )
+    lanes = (steady_video(video, 30, 6, gop=60), audio_packets(sound, 6, frame=2_048))
+    package(interleave(*lanes), (video, sound))
