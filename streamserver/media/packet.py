@@ -1,29 +1,21 @@
 """The unit that every log of media holds."""
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+import msgspec
 
 from streamserver.media.track import Kind, Track
 
 __all__ = ["Packet"]
 
-T = TypeVar("T")
 
-
-@dataclass_transform(frozen_default=True, eq_default=False)
-def _never_changed(cls: type[T]) -> type[T]:
-    """A dataclass that is frozen for the type checker only: one that checks each assignment when
-    it runs takes four times as long to make, once for every packet."""
-    return dataclass(slots=True, eq=False)(cls)
-
-
-@_never_changed
-class Packet:
+class Packet(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One access unit or audio frame. Made once, shared by all readers, never changed.
 
     ``data`` by codec: H.264 and H.265 a length-prefixed (4 bytes) access unit without parameter
     sets; AV1 a temporal unit without temporal delimiter; VP8 and VP9 a frame; AAC raw;
     Opus one packet; MP3 one frame.
+
+    A struct and no dataclass, since one is made for every message: that takes a third of the time,
+    and the garbage collector, which would find no cycle, does not go through a log of them.
     """
 
     track: Track

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec import structs
 
 from streamserver.clock import SystemClock
 from streamserver.errors import LimitError, UnplayableError
@@ -339,12 +340,16 @@ async def test_a_real_process_converts_and_is_gone_afterwards():
         clock = SystemClock()
         it.lease = await it.registry.claim(KEY, session(KEY))
         it.begin(source.track(Kind.VIDEO))
-        it.lease.append(replace(packets[0], track=it.track, received_ns=clock.monotonic_ns()))
+        it.lease.append(
+            structs.replace(packets[0], track=it.track, received_ns=clock.monotonic_ns())
+        )
         hold = it.renditions.hold(it.lease.stream)
         for packet in packets[1:]:
             # One after the other: a machine that is busy may be late, and show less of them.
             done = it.renditions.totals().packets_in + 1
-            it.lease.append(replace(packet, track=it.track, received_ns=clock.monotonic_ns()))
+            it.lease.append(
+                structs.replace(packet, track=it.track, received_ns=clock.monotonic_ns())
+            )
             await until(partial(_done, it, done))
         totals = it.renditions.totals()
         assert totals.damaged == totals.dropped == totals.restarts == 0

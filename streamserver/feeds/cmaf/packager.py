@@ -1,8 +1,9 @@
 """Packets in, the items of the cmaf log out: epochs, numbers and bytes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from streamserver.feeds.cmaf.cuts import PartCut, SegmentCut
 from streamserver.feeds.cmaf.cutter import Cutter

@@ -1,11 +1,11 @@
 """Where parts and segments end, for every kind of stream."""
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streamserver.feeds.cmaf import CmafSettings
 from streamserver.feeds.items import SegmentEnd, Target

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import av
 import pytest
+from msgspec import structs
 
 from streamserver.feeds.cmaf.in_band import parameter_sets
 from streamserver.media.nal import split_prefixed
@@ -84,7 +85,8 @@ def test_ffmpeg_decodes_a_changed_picture_with_the_first_init_segment_alone(code
         tracks.append(track)
         shift = epoch * 2 * 90_000
         packets += [
-            replace(p, track=track, dts=p.dts + shift, pts=p.pts + shift) for p in clip.packets
+            structs.replace(p, track=track, dts=p.dts + shift, pts=p.pts + shift)
+            for p in clip.packets
         ]
     _, items = package(packets, tracks)
     segments = segment_bytes(items)

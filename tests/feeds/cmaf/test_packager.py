@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.feeds.items import SegmentEnd
@@ -95,8 +96,8 @@ def test_what_cmaf_cannot_carry_is_left_out_and_named():
     vp8 = Track(Codec.VP8, VIDEO_CLOCK, b"", width=640, height=360)
     sound, second = aac(), aac()
     packets = audio_packets(sound, 4)
-    strangers = [replace(packet, track=vp8) for packet in packets[:5]]
-    strangers += [replace(packet, track=second) for packet in packets[:5]]
+    strangers = [structs.replace(packet, track=vp8) for packet in packets[:5]]
+    strangers += [structs.replace(packet, track=second) for packet in packets[:5]]
     feed, items = package(packets + strangers, [vp8, sound, second])
     assert feed.unsupported == (vp8, second)
     assert feed.counters.skipped == 10
@@ -128,7 +129,7 @@ def test_a_stream_too_short_for_a_group_still_has_a_target_at_its_end():
 
 def test_packets_without_data_are_dropped_and_counted():
     tracks, packets = epoch(0, 1_000)
-    hollow = [replace(packet, data=b"") for packet in packets[20:24]]
+    hollow = [structs.replace(packet, data=b"") for packet in packets[20:24]]
     feed, items = package([*packets[:20], *hollow, *packets[24:]], tracks)
     assert feed.counters.empty == 4
     check_samples(items, packets[:20] + packets[24:], continuous=False)
@@ -137,7 +138,7 @@ def test_packets_without_data_are_dropped_and_counted():
 def test_frames_stay_apart_and_uncopied_until_somebody_asks():
     track = h264()
     packets = [
-        replace(packet, data=bytes([index]) * 2_000)
+        structs.replace(packet, data=bytes([index]) * 2_000)
         for index, packet in enumerate(steady_video(track, 30, 3, gop=60))
     ]
     _, items = package(packets, [track])

@@ -3,11 +3,11 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 
 import av
 import pytest
+from msgspec.structs import replace
 
 from streamserver.feeds.cmaf.feed import CmafFeed
 from streamserver.feeds.cmaf.settings import CmafSettings
