@@ -3,7 +3,7 @@
 RTMP viewers, FLV viewers and destinations differ in the bytes around a body, not in the body.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -116,12 +116,16 @@ class BodyFeed:
             self._position = position
         news = packets.since(self._position)
         self._position += len(news)
+        run: list[Packet] = []
         for packet in news:
-            if packet.track.epoch != self._epoch:
+            track = packet.track
+            if track.epoch != self._epoch:
+                self._append(self._interleaver.push(run))
+                run = []
                 self._begin(packet)
-            if packet.track in self._tracks:
-                for ready in self._interleaver.push(packet):
-                    self._append(ready)
+            if track in self._tracks:
+                run.append(packet)
+        self._append(self._interleaver.push(run))
 
     def close(self, reason: str) -> None:
         """Appends what waits and closes the log. A second close does nothing."""
@@ -148,21 +152,35 @@ class BodyFeed:
             self.log.append(body, size=len(data) + _ITEM_COST, at_ms=body.time_ms)
 
     def _flush(self) -> None:
-        for packet in self._interleaver.flush():
-            self._append(packet)
+        self._append(self._interleaver.flush())
 
-    def _append(self, packet: Packet) -> None:
-        header = self.header
-        assert header is not None
-        is_video = packet.is_video
-        write = flv_writer.video_body if is_video else flv_writer.audio_body
-        data = write(packet, self._dialect)
-        if data is None:
+    def _append(self, run: Sequence[Packet]) -> None:
+        """Makes bodies of packets of one epoch."""
+        if not run:
             return
-        time_ms = packet.dts_ms
-        entry = packet.keyframe and (is_video or self._audio_only)
-        body = Body(VIDEO if is_video else AUDIO, time_ms, data, entry, header, True)
-        self.log.append(body, size=len(data) + _ITEM_COST, at_ms=time_ms, keyframe=entry)
+        header, dialect, audio_only = self.header, self._dialect, self._audio_only
+        assert header is not None
+        bodies: list[Body] = []
+        sizes: list[int] = []
+        times: list[int] = []
+        keyframes: list[int] = []
+        for packet in run:
+            track = packet.track
+            if track.codec.kind is Kind.VIDEO:
+                kind, data = VIDEO, flv_writer.video_body(packet, dialect)
+                entry = packet.keyframe
+            else:
+                kind, data = AUDIO, flv_writer.audio_body(packet, dialect)
+                entry = audio_only and packet.keyframe
+            if data is None:
+                continue
+            if entry:
+                keyframes.append(len(bodies))
+            time_ms = packet.dts * 1000 // track.clock_rate
+            bodies.append(Body(kind, time_ms, data, entry, header, True))
+            sizes.append(len(data) + _ITEM_COST)
+            times.append(time_ms)
+        self.log.extend(bodies, sizes=sizes, at_ms=times, keyframes=keyframes)
 
 
 def _make_header(carried: tuple[Track, ...], dialect: Dialect) -> Header:

@@ -83,11 +83,26 @@ class FramedFeed:
             self._skip_gap()
         news = bodies.since(self._position)
         self._position += len(news)
-        for body in news:
-            if len(body.data) > _MAX_BODY:
+        if not news:
+            return
+        frame = self._form.frame
+        items: list[Framed] = []
+        sizes: list[int] = []
+        times: list[int] = []
+        keyframes: list[int] = []
+        for kind, time_ms, data, keyframe, header, is_media in news:
+            if len(data) > _MAX_BODY:
                 self.oversized += 1
-            else:
-                self._append(self._frame(body.kind, body, body.data, body.is_media))
+                continue
+            wire = frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, data)
+            if keyframe:
+                keyframes.append(len(items))
+            items.append(Framed(wire, kind, time_ms, keyframe, header, is_media))
+            sizes.append(len(wire) + _ITEM_COST)
+            times.append(time_ms)
+        if items:
+            self._header = items[-1].header
+        self.log.extend(items, sizes=sizes, at_ms=times, keyframes=keyframes)
 
     def close(self, reason: str) -> None:
         """Takes the rest and closes the log. A second close does nothing."""

@@ -30,7 +30,9 @@ class Interleaver:
     ``forced``.
     """
 
-    __slots__ = ("_bytes", "_count", "_held", "_newest_ms", "_reached", "_slack_ms", "forced")
+    __slots__ = (
+        "_begun", "_bytes", "_count", "_held", "_newest_ms", "_reached", "_slack_ms", "forced",
+    )  # fmt: skip
 
     def __init__(self, slack_ms: int = SLACK_MS) -> None:
         """A track may be ``slack_ms`` ahead of the others without waiting for them."""
@@ -41,7 +43,10 @@ class Interleaver:
         self._bytes = 0
         self._count = 0
         self._newest_ms = 0
-        self._reached: dict[Kind, int | None] = {}
+        self._reached: dict[Kind, int] = {}
+        """The newest time of each kind."""
+        self._begun = False
+        """Whether any packet has come since `begin`."""
 
     @property
     def held(self) -> int:
@@ -50,41 +55,43 @@ class Interleaver:
 
     def begin(self, kinds: Iterable[Kind]) -> None:
         """The kinds of tracks that come from here on; `flush` first."""
-        self._reached = dict.fromkeys(kinds)
+        self._reached = dict.fromkeys(kinds, 0)
+        self._begun = False
         self._newest_ms = 0
 
-    def push(self, packet: Packet) -> Iterable[Packet]:
-        """Takes a packet of a kind that was begun; answers what may go out now, in order."""
-        time_ms = packet.dts_ms
-        limit_ms = self._limit_ms(packet, time_ms)
-        if not self._held and time_ms <= limit_ms:
-            return (packet,)
-        self._count += 1
-        heappush(self._held, (time_ms, self._count, packet))
-        self._bytes += len(packet.data)
-        return self._release(limit_ms)
+    def push(self, packets: Iterable[Packet]) -> list[Packet]:
+        """Takes packets of kinds that were begun; answers what may go out now, in order."""
+        out: list[Packet] = []
+        held, reached, slack_ms = self._held, self._reached, self._slack_ms
+        for packet in packets:
+            track = packet.track
+            time_ms = packet.dts * 1000 // track.clock_rate
+            if not self._begun:
+                # A track that has not come yet is taken to begin here.
+                self._begun = True
+                for kind in reached:
+                    reached[kind] = time_ms
+            reached[track.codec.kind] = time_ms
+            if time_ms > self._newest_ms:
+                self._newest_ms = time_ms
+            limit_ms = min(reached.values()) + slack_ms
+            if not held and time_ms <= limit_ms:
+                out.append(packet)
+                continue
+            self._count += 1
+            heappush(held, (time_ms, self._count, packet))
+            self._bytes += len(packet.data)
+            self._release(limit_ms, out)
+        return out
 
     def flush(self) -> list[Packet]:
         """What waits, in order."""
         held, self._held, self._bytes = self._held, [], 0
         return [packet for _, _, packet in sorted(held, key=lambda entry: entry[:2])]
 
-    def _limit_ms(self, packet: Packet, time_ms: int) -> int:
-        """Up to where packets may go out: the slowest track and the slack."""
-        reached = self._reached
-        reached[packet.track.codec.kind] = time_ms
-        self._newest_ms = max(self._newest_ms, time_ms)
-        slowest = time_ms
-        for kind, at_ms in reached.items():
-            if at_ms is None:
-                # A track that has not come yet is taken to begin here.
-                reached[kind] = at_ms = time_ms
-            slowest = min(slowest, at_ms)
-        return slowest + self._slack_ms
-
-    def _release(self, limit_ms: int) -> list[Packet]:
+    def _release(self, limit_ms: int, out: list[Packet]) -> None:
+        """What waits, up to a time: the slowest track and the slack."""
         overdue_ms = self._newest_ms - _WINDOW_MS
-        out: list[Packet] = []
         held = self._held
         while held and (
             held[0][0] <= limit_ms or held[0][0] <= overdue_ms or self._bytes > _MAX_BYTES
@@ -93,4 +100,3 @@ class Interleaver:
             self._bytes -= len(packet.data)
             self.forced += time_ms > limit_ms
             out.append(packet)
-        return out

@@ -4,6 +4,7 @@ That needs three things to be fixed: the chunk size, the message stream (1, as i
 was met), and times that are absolute, so that no message depends on what a viewer got before.
 """
 
+from struct import Struct
 from typing import Final
 
 from streamserver.feeds.body import Header
@@ -18,6 +19,13 @@ WIRE_STREAM: Final = 1
 
 _CSID: Final = {AUDIO: 4, VIDEO: 6, AMF0_DATA: 5}
 """Chunk streams by custom; a track of its own for each kind."""
+
+_TYPE_0: Final = Struct(">III").pack
+"""Format 0 and chunk stream, time, length, type, and the message stream, which is little-endian."""
+
+_STREAM_LE: Final = WIRE_STREAM << 24
+_EXTENDED: Final = 0xFFFFFF
+"""From here on a time does not fit its 24 bits (5.3.1.3)."""
 
 _MASK: Final = 0xFFFFFFFF
 _STREAM_ID: Final = slice(8, 12)
@@ -34,9 +42,14 @@ class WireFormat:
     def __init__(self, chunk_size: int) -> None:
         self._encoder = ChunkEncoder()
         self._encoder.encode(set_chunk_size(chunk_size), CSID_CONTROL)
+        self._chunk_size = chunk_size
 
     def frame(self, kind: int, time_ms: int, data: bytes) -> bytes:
         """The chunks of one message."""
+        size = len(data)
+        if size <= self._chunk_size and 0 <= time_ms < _EXTENDED:
+            # Most messages are one chunk: what the encoder would make of it (5.3.1.2.1).
+            return _TYPE_0(_CSID[kind] << 24 | time_ms, size << 8 | kind, _STREAM_LE) + data
         return self._encoder.encode(Message(kind, time_ms & _MASK, WIRE_STREAM, data), _CSID[kind])
 
     def greeting(self, header: Header) -> bytes:

@@ -54,6 +54,10 @@ _LEGACY_IDS: Final = {Codec.H264: 7, Codec.AAC: 10, Codec.MP3: 2}
 _AVC_KEY: Final = 0x17
 _AVC_INTER: Final = 0x27
 
+# With AVCPacketType 1, and the composition time to be added.
+_AVC_KEY_NALS: Final = _AVC_KEY << 32 | 1 << 24
+_AVC_INTER_NALS: Final = _AVC_INTER << 32 | 1 << 24
+
 # And of an enhanced one: the flag, a frame type, and the packet type to be added.
 _EX_KEY: Final = 0x90
 _EX_INTER: Final = 0xA0
@@ -72,6 +76,8 @@ _EX_CODES: Final = {
 
 _AAC_FLAGS: Final = 0xAF
 """E.4.2.1: AAC says 44 kHz, 16 bit and stereo, whatever it is."""
+
+_AAC_RAW: Final = bytes((_AAC_FLAGS, 1))
 
 _FULL_BOX: Final = bytes((1, 0, 0, 0))
 """Version and flags before vpcC: a FullBox in ISO files, and FFmpeg leaves them in place."""
@@ -119,8 +125,12 @@ def video_body(packet: Packet, dialect: Dialect) -> bytes | None:
     track = packet.track
     codec = track.codec
     if codec is Codec.H264:
-        first = _AVC_KEY if packet.keyframe else _AVC_INTER
-        return bytes((first, 1)) + _composition(packet) + packet.data
+        rate = track.clock_rate
+        cts = packet.pts * 1000 // rate - packet.dts * 1000 // rate
+        if cts and not -_CTS_LIMIT <= cts < _CTS_LIMIT:
+            cts = _clipped(cts)
+        first = _AVC_KEY_NALS if packet.keyframe else _AVC_INTER_NALS
+        return (first | cts & 0xFF_FFFF).to_bytes(5, "big") + packet.data
     if not _carries_video(track, dialect):
         return None
     first = _EX_KEY if packet.keyframe else _EX_INTER
@@ -138,7 +148,7 @@ def audio_body(packet: Packet, dialect: Dialect) -> bytes | None:
     """The body of coded sound; None when the dialect cannot carry it."""
     track = packet.track
     if track.codec is Codec.AAC:
-        return bytes((_AAC_FLAGS, 1)) + packet.data
+        return _AAC_RAW + packet.data
     if track.codec is Codec.MP3:
         return bytes((_mp3_flags(track),)) + packet.data
     if track.codec is Codec.OPUS and dialect is Dialect.ENHANCED:
@@ -194,8 +204,11 @@ def _composition(packet: Packet) -> bytes:
     The difference of rounded times, so that the sum with the message's time is exact again.
     """
     cts = packet.pts * 1000 // packet.track.clock_rate - packet.dts_ms
-    cts = max(-_CTS_LIMIT, min(cts, _CTS_LIMIT - 1))
-    return (cts & 0xFF_FFFF).to_bytes(3, "big")
+    return (_clipped(cts) & 0xFF_FFFF).to_bytes(3, "big")
+
+
+def _clipped(cts: int) -> int:
+    return max(-_CTS_LIMIT, min(cts, _CTS_LIMIT - 1))
 
 
 def _mp3_flags(track: Track) -> int:

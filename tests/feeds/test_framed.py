@@ -4,6 +4,8 @@ import io
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamserver.feeds.body import BodyFeed
 from streamserver.feeds.flv_tags import FlvFormat
@@ -17,7 +19,7 @@ from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Kind, Track
 from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
 from streamserver.rtmp.command import parse_data
-from streamserver.rtmp.message import AMF0_DATA, VIDEO, Message, set_chunk_size
+from streamserver.rtmp.message import AMF0_DATA, AUDIO, VIDEO, Message, set_chunk_size
 from tests import media_factory
 from tests.fakes import Turns, audio_track, packet, video_track
 
@@ -154,6 +156,54 @@ def test_times_beyond_24_and_beyond_32_bits_are_read_back(hours: int):
     ]  # fmt: skip
     tag = FlvFormat().frame(VIDEO, ms, b"x")
     assert int.from_bytes(tag[4:7]) | tag[7] << 24 == ms % 2**32
+
+
+@given(
+    st.sampled_from((AUDIO, VIDEO, AMF0_DATA)),
+    st.integers(-1_000, 2**33) | st.integers(0xFFFFFD, 0x1000001),
+    st.integers(0, 300),
+)
+def test_a_frame_is_what_the_chunk_encoder_makes_of_it(kind: int, time_ms: int, size: int):
+    encoder = ChunkEncoder(128)
+    csid = {AUDIO: 4, VIDEO: 6, AMF0_DATA: 5}[kind]
+    message = Message(kind, time_ms % 2**32, 1, bytes(size))
+    assert WireFormat(128).frame(kind, time_ms, bytes(size)) == encoder.encode(message, csid)
+
+
+EPOCHS = [(video_track(), audio_track()), (audio_track(epoch=1),), (video_track(epoch=2),)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 250)), max_size=40),
+    st.sets(st.integers(0, 39)),
+    st.sampled_from((BOUNDS, LogBounds(60_000, 2_500))),
+)
+def test_it_does_not_matter_how_often_the_feeds_are_pumped(steps, pumps, bounds):
+    often, seldom = (Chain(WireFormat(128), *EPOCHS[0], bounds=bounds) for _ in range(2))
+    epoch = ms = 0
+    for index, (jump, is_video, step) in enumerate(steps):
+        epoch = min(2, epoch + jump // 2)
+        ms += step
+        tracks = EPOCHS[epoch]
+        one = packet(tracks[0 if is_video else -1], ms, keyframe=is_video or not step % 3, size=200)
+        for chain in (often, seldom):
+            chain.tracks[epoch] = tracks
+            chain.append(one)
+        often.pump()
+        if index in pumps:
+            seldom.pump()
+    often.pump()
+    seldom.pump()
+
+    def held(chain: Chain) -> list[list[object]]:
+        found: list[list[object]] = []
+        for log in (chain.bodies.log, chain.framed.log):
+            items = [(item[0:4], item.is_media) for item in log.since(0)]
+            found.append([log.start, log.end, log.bytes, log.newest_keyframe, *items])
+        return found
+
+    if not seldom.framed.missed:
+        assert held(often) == held(seldom)
 
 
 def test_a_message_can_be_moved_to_another_message_stream():

@@ -20,7 +20,7 @@ def times(packets: list[Packet]) -> list[tuple[str, int]]:
 
 
 def push_all(interleaver: Interleaver, *packets: Packet) -> list[tuple[str, int]]:
-    return times([out for one in packets for out in interleaver.push(one)])
+    return times(interleaver.push(packets))
 
 
 def test_what_is_nearly_in_order_passes_at_once():
@@ -61,7 +61,7 @@ def test_few_bytes_may_wait():
     )
     assert len(out) == 4
     big = begun()
-    big.push(packet(VIDEO, 0))
+    big.push([packet(VIDEO, 0)])
     held = push_all(big, *(packet(AUDIO, 300, size=1024 * 1024) for _ in range(4)))
     assert len(held) == 2
     assert big.held == 2
@@ -82,7 +82,7 @@ def test_nothing_is_lost_and_each_track_keeps_its_order(steps: list[tuple[bool, 
         track = VIDEO if is_video else AUDIO
         clocks[track] += step
         sent.append(packet(track, clocks[track]))
-        out += interleaver.push(sent[-1])
+        out += interleaver.push(sent[-1:])
         newest = max(clocks.values())
         assert all(held[0] > newest - 500 for held in interleaver._held)
     out += interleaver.flush()
@@ -90,3 +90,27 @@ def test_nothing_is_lost_and_each_track_keeps_its_order(steps: list[tuple[bool, 
     assert len(out) == len(sent)
     for track in (VIDEO, AUDIO):
         assert [p for p in out if p.track is track] == [p for p in sent if p.track is track]
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 400), st.integers(0, 900_000)), max_size=60),
+    st.lists(st.integers(1, 9), max_size=20),
+)
+def test_what_goes_out_does_not_hang_on_how_packets_come_together(steps, runs):
+    clocks = {VIDEO: 0, AUDIO: 0}
+    sent: list[Packet] = []
+    for is_video, step, size in steps:
+        track = VIDEO if is_video else AUDIO
+        clocks[track] += step
+        sent.append(packet(track, clocks[track], size=size))
+    apart, together = begun(), begun()
+    one_by_one = [out for one in sent for out in apart.push([one])]
+    out: list[Packet] = []
+    rest = sent
+    for count in runs:
+        out += together.push(rest[:count])
+        rest = rest[count:]
+    out += together.push(rest)
+    assert out == one_by_one
+    assert (apart.forced, apart.held) == (together.forced, together.held)
+    assert apart.flush() == together.flush()

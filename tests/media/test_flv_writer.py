@@ -165,6 +165,13 @@ class TestForms:
         assert end_body(track, dialect) == b"\x17\x02\0\0\0"
 
     @pytest.mark.parametrize("dialect", BOTH)
+    def test_a_composition_time_beyond_24_bits_is_cut(self, dialect):
+        track = _track(Codec.H264)
+        for cts, written in ((1 << 40, b"\x7f\xff\xff"), (-(1 << 40), b"\x80\0\0")):
+            late = _packet(track, cts=cts)
+            assert video_body(late, dialect) == b"\x17\x01" + written + b"\xaa\xbb"
+
+    @pytest.mark.parametrize("dialect", BOTH)
     def test_aac_has_its_old_form_in_both_dialects(self, dialect):
         track = _track(Codec.AAC, b"\x11\x90")
         assert audio_config_body(track, dialect) == b"\xaf\0\x11\x90"
