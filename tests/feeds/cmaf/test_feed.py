@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.feeds.cmaf import CmafFeed, CmafSettings
@@ -174,7 +175,7 @@ def test_runs_are_cut_at_the_same_bytes_as_single_packets(picture, frame):
     """`package` compares the two ways."""
     video, sound = h264(), aac()
     packets = [
-        replace(packet, data=bytes(picture if packet.is_video else frame))
+        structs.replace(packet, data=bytes(picture if packet.is_video else frame))
         for packet in interleave(steady_video(video, 30, 8, gop=60), audio_packets(sound, 8))
     ]
     settings = CmafSettings(max_part_bytes=5_000, window_ms=10**9, window_bytes=10**9)
