@@ -1,10 +1,15 @@
 """The unit that every log of media holds."""
 
+from typing import Final
+
 import msgspec
 
 from streamserver.media.track import Kind, Track
 
 __all__ = ["Packet"]
+
+_VIDEO: Final = Kind.VIDEO
+"""Python 3.11 takes eight times as long to find a member through its class."""
 
 
 class Packet(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -47,4 +52,4 @@ class Packet(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def is_video(self) -> bool:
         """Whether it belongs to a video track."""
-        return self.track.codec.kind is Kind.VIDEO
+        return self.track.codec.kind is _VIDEO

@@ -34,9 +34,6 @@ of the start and must not overtake it."""
 
 _SHORTEST_PART: Final = VIDEO_CLOCK // 1_000
 
-_INTERLEAVE: Final = VIDEO_CLOCK // 20
-"""How far the tracks of a publisher are apart, usually."""
-
 _GRAIN: Final = 4
 """Ticks that rounding between two clocks may take; far less than any audio frame."""
 
@@ -74,13 +71,13 @@ class Cutter:
     def quiet_until(self) -> int:
         """Log time, in 1/90000 s, before which only a keyframe or many bytes complete anything.
 
-        Valid for tracks interleaved to within `_INTERLEAVE`: otherwise a part may wait for one
-        packet more. `NEVER` where that cannot be told.
+        Valid while frames keep their rate to within a quarter of their distance: otherwise a part
+        may wait for one packet more. `NEVER` where that cannot be told.
         """
         video = self._video
         if video is None or self._waiting or self._start is None or self.target is None:
             return NEVER
-        return self._deadline - video.lead - video.interval - _INTERLEAVE
+        return self._deadline - video.lead - video.interval - (video.interval >> 2)
 
     def begin(self, video: Track | None, audio: Track | None) -> None:
         """Starts an epoch with these tracks, numbered from 1, video first.
