@@ -3,9 +3,8 @@
 Knows no protocol: RTMP today, WebRTC and pulls later, all hand over codec configs and frames.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from streamserver.errors import RemoteProtocolError
@@ -15,7 +14,7 @@ from streamserver.media.timeline import ms_to_ticks
 from streamserver.media.track import VIDEO_CLOCK, Codec, Kind, Track
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
 
-__all__ = ["Assembler", "Frame", "IngestCounters", "RunFrame"]
+__all__ = ["Assembler", "Frame", "IngestCounters", "QuickFrame", "QuickReader"]
 
 _SETTLE_MS: Final = 1_000
 """Milliseconds of media after which a stream begins with the tracks that it has."""
@@ -63,8 +62,11 @@ class Frame(NamedTuple):
     finer clock; None for those that count milliseconds."""
 
 
-RunFrame: TypeAlias = tuple[Kind, int, int, bytes, bool]
-"""The first five of a `Frame`, for frames that arrive together and count milliseconds."""
+QuickReader: TypeAlias = Callable[[bytes, bool], tuple[bytes, bool] | None]
+"""`UnitReader.quick` of a track under way."""
+
+QuickFrame: TypeAlias = tuple[Kind, int, int, bytes, bool]
+"""The first five of a `Frame` that counts milliseconds; bytes and keyframe are a quick reader's."""
 
 
 @dataclass(slots=True)
@@ -94,13 +96,13 @@ class _Placed(NamedTuple):
     @property
     def is_keyframe(self) -> bool:
         """Whether a decoder can begin with it."""
-        return self.frame.kind is Kind.VIDEO and self.unit.keyframe
+        return self.frame.kind is _VIDEO and self.unit.keyframe
 
 
 class _Input:
     """One kind of track: what was announced last, and the track that packets get."""
 
-    __slots__ = ("announced", "codec", "config", "newest_dts", "reader", "track")
+    __slots__ = ("announced", "codec", "config", "newest_dts", "quick_ticks", "reader", "track")
 
     def __init__(self) -> None:
         self.codec: Codec | None = None
@@ -109,6 +111,12 @@ class _Input:
         self.announced: Track | None = None
         self.track: Track | None = None
         self.newest_dts = 0
+        self.quick_ticks = 0
+
+    @property
+    def quick(self) -> QuickReader | None:
+        """What reads frames of the track under way at a look."""
+        return self.reader.quick if self.reader is not None and self.track is not None else None
 
     def exact(self, dts: int, rest: int) -> int:
         """Adds what milliseconds do not tell; time that the time line held back stays in order."""
@@ -127,6 +135,7 @@ class _Input:
         announced = None if codec in _TOLD_BY_FRAMES else make_track(codec, config)
         self.codec, self.config, self.reader = codec, config, reader
         self.announced, self.track = announced, None
+        self.quick_ticks = reader.quick_ticks
 
     def read(self, data: bytes, *, key_hint: bool) -> AccessUnit | None:
         """Reads a frame; one that changes the track changes `announced`."""
@@ -137,30 +146,6 @@ class _Input:
             self.announced = make_track(self.codec, unit.config, first=unit.data)
             self.track = None
         return unit
-
-
-def _quick_units(
-    frames: Sequence[RunFrame], video: _Input, audio: _Input
-) -> list[tuple[Track, bytes, bool]]:
-    """Track, bytes and keyframe of each, up to the first frame that needs more than a look, or
-    whose track is not under way."""
-    video_track, audio_track = video.track, audio.track
-    video_quick = video.reader.quick if video.reader else _never_quick
-    audio_quick = audio.reader.quick if audio.reader else _never_quick
-    units: list[tuple[Track, bytes, bool]] = []
-    for kind, _, _, data, key_hint in frames:
-        if kind is _VIDEO:
-            track, unit = video_track, video_quick(data, key_hint)
-        else:
-            track, unit = audio_track, audio_quick(data, key_hint)
-        if track is None or unit is None:
-            break
-        units.append((track, *unit))
-    return units
-
-
-def _never_quick(data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
-    return None
 
 
 class Assembler:
@@ -175,11 +160,13 @@ class Assembler:
         self.counters = IngestCounters()
         self.lease = lease
         lease.stream.timeline.resume()
-        self._inputs = {Kind.VIDEO: _Input(), Kind.AUDIO: _Input()}
-        self._expected = frozenset((Kind.VIDEO, Kind.AUDIO))
+        self._inputs = {_VIDEO: _Input(), _AUDIO: _Input()}
+        self._expected = frozenset((_VIDEO, _AUDIO))
         self._held: list[_Placed] = []
         self._held_bytes = 0
         self._live = False
+        # See `quick_readers`; None when it has to be looked at again.
+        self._quick: tuple[QuickReader | None, QuickReader | None] | None = None
         self.last_fault = ""
         """What was wrong with the last damaged frame, for the log."""
 
@@ -191,7 +178,7 @@ class Assembler:
     @property
     def needs_keyframe(self) -> bool:
         """Whether nothing, or not every track, can go on before the next keyframe."""
-        video, audio = self._inputs[Kind.VIDEO], self._inputs[Kind.AUDIO]
+        video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
         if video.reader is None:
             return False
         if not self._live:
@@ -204,6 +191,7 @@ class Assembler:
 
     def configure(self, codec: Codec, config: bytes) -> None:
         """Takes a codec config; one that makes no sense is dropped and counted."""
+        self._quick = None
         try:
             self._inputs[codec.kind].announce(codec, config)
         except RemoteProtocolError as error:
@@ -211,6 +199,7 @@ class Assembler:
 
     def push(self, frame: Frame) -> None:
         """Takes a frame; one that makes no sense is dropped and counted."""
+        self._quick = None
         kind = frame.kind
         stream = self.lease.stream
         stamp = stream.timeline.stamp(kind, frame.timestamp_ms, frame.received_ns)
@@ -232,35 +221,42 @@ class Assembler:
         else:
             self._hold(_Placed(frame, unit, stamp.time_ms))
 
-    def push_run(self, frames: Sequence[RunFrame], received_ns: int) -> None:
-        """Takes frames that arrived together, with the effect of a `push` of each."""
-        taken = self._push_usual(frames, received_ns) if self._live else 0
-        for frame in frames[taken:]:
-            self.push(Frame(*frame, received_ns))
+    def quick_readers(self) -> tuple[QuickReader | None, QuickReader | None]:
+        """For video and audio, what reads a frame with which nothing happens but a packet.
 
-    def _push_usual(self, frames: Sequence[RunFrame], received_ns: int) -> int:
-        """Takes the frames with which nothing happens but a packet: those of tracks under way,
-        that need no change, a usual step after the last. Answers how many these were, up to the
-        first other one."""
-        if self._audio_waits():
-            return 0
-        video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
-        units = _quick_units(frames, video, audio)
-        times = self.lease.stream.timeline.stamp_run(islice(frames, len(units)), received_ns)
-        audio_ticks = audio.reader.quick_ticks if audio.reader else 0
+        None while every frame of the kind needs `push`. To be asked for again after each `push`.
+        """
+        if self._quick is None:
+            video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
+            usual = self._live and not self._audio_waits()
+            self._quick = (video.quick, audio.quick) if usual else (None, None)
+        return self._quick
+
+    def push_run(self, frames: Sequence[QuickFrame], received_ns: int) -> None:
+        """Takes frames of the `quick_readers` of this moment that arrived together.
+
+        The effect is that of a `push` of each.
+        """
+        video, audio = self._inputs[_VIDEO].track, self._inputs[_AUDIO].track
+        times = self.lease.stream.timeline.stamp_run(frames, received_ns)
+        ticks, rate = self._inputs[_AUDIO].quick_ticks, audio.clock_rate if audio else 0
         packets: list[Packet] = []
-        for frame, unit, time_ms in zip(frames, units, times, strict=False):
-            track, data, keyframe = unit
-            if frame[0] is _VIDEO:
+        for (kind, _, composition_ms, data, keyframe), time_ms in zip(frames, times, strict=False):
+            if kind is _VIDEO:
+                assert video is not None
                 dts = time_ms * _TICKS_PER_MS
-                pts = dts + frame[2] * _TICKS_PER_MS
-                packets.append(Packet(track, pts, dts, 0, keyframe, data, received_ns))
+                pts = dts + composition_ms * _TICKS_PER_MS
+                packets.append(Packet(video, pts, dts, 0, keyframe, data, received_ns))
             else:
-                dts = ms_to_ticks(time_ms, track.clock_rate)
-                packets.append(Packet(track, dts, dts, audio_ticks, keyframe, data, received_ns))
+                assert audio is not None
+                # `ms_to_ticks`, without the call.
+                dts = (2 * time_ms * rate + 1000) // 2000
+                packets.append(Packet(audio, dts, dts, ticks, keyframe, data, received_ns))
         self.counters.frames += len(packets)
         self.lease.extend(packets)
-        return len(packets)
+        # What has no usual place on the time line, and all behind it.
+        for frame in frames[len(packets) :]:
+            self.push(Frame(*frame, received_ns))
 
     def damaged(self, kind: Kind, error: RemoteProtocolError) -> None:
         """Counts a frame or config whose bytes made no sense; the stream lives on without it."""
@@ -270,11 +266,13 @@ class Assembler:
 
     def go_on(self) -> None:
         """Has the next keyframe begin an epoch: the publisher was away, and its clock went on."""
+        self._quick = None
         for source in self._inputs.values():
             source.track = None
 
     def flush(self) -> None:
         """Begins with what is there: the publisher ended before the stream was visible."""
+        self._quick = None
         if not self._live and self._held:
             self._begin_held()
 
@@ -288,17 +286,17 @@ class Assembler:
     def _append(self, frame: Frame, unit: AccessUnit, time_ms: int) -> None:
         """Makes the packet, after the epoch that begins with it where one does."""
         source = self._inputs[frame.kind]
-        is_video = frame.kind is Kind.VIDEO
+        is_video = frame.kind is _VIDEO
         if source.track is None:
             if is_video and unit.keyframe:
-                self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
+                self._begin_epoch((_VIDEO, _AUDIO))
             elif not is_video and not self._carries_video():
-                self._begin_epoch((Kind.AUDIO,))
+                self._begin_epoch((_AUDIO,))
             else:
                 self.counters.waiting += 1
                 return
         elif is_video and unit.keyframe and self._audio_waits():
-            self._begin_epoch((Kind.VIDEO, Kind.AUDIO))
+            self._begin_epoch((_VIDEO, _AUDIO))
         track = source.track
         if track is None:
             return
@@ -318,11 +316,11 @@ class Assembler:
         )
 
     def _carries_video(self) -> bool:
-        return any(track.kind is Kind.VIDEO for track in self.lease.stream.tracks)
+        return any(track.kind is _VIDEO for track in self.lease.stream.tracks)
 
     def _audio_waits(self) -> bool:
         """Whether an audio track that came or changed waits for a keyframe to join at."""
-        audio = self._inputs[Kind.AUDIO]
+        audio = self._inputs[_AUDIO]
         return audio.track is None and audio.announced is not None
 
     def _hold(self, placed: _Placed) -> None:
@@ -337,13 +335,13 @@ class Assembler:
             self._held_bytes = 0
 
     def _may_begin(self, waited_ms: int) -> bool:
-        video, audio = self._inputs[Kind.VIDEO].announced, self._inputs[Kind.AUDIO].announced
+        video, audio = self._inputs[_VIDEO].announced, self._inputs[_AUDIO].announced
         if video is not None and self._held_keyframe() is not None:
-            return audio is not None or Kind.AUDIO not in self._expected or waited_ms >= _SETTLE_MS
+            return audio is not None or _AUDIO not in self._expected or waited_ms >= _SETTLE_MS
         if audio is None:
             return False
         if video is None:
-            return Kind.VIDEO not in self._expected or waited_ms >= _SETTLE_MS
+            return _VIDEO not in self._expected or waited_ms >= _SETTLE_MS
         return waited_ms >= _KEYFRAME_WAIT_MS
 
     def _held_keyframe(self) -> _Placed | None:
@@ -353,18 +351,18 @@ class Assembler:
         """Makes the stream visible and appends what was held, from the first keyframe on."""
         held, self._held, self._held_bytes = self._held, [], 0
         # A keyframe of a codec that gave way to another, whose first frame is awaited, begins none.
-        has_video = self._inputs[Kind.VIDEO].announced is not None
+        has_video = self._inputs[_VIDEO].announced is not None
         first = next((placed for placed in held if has_video and placed.is_keyframe), None)
         if first is not None:
             first_ms = first.time_ms
             kept = [p for p in held if p.time_ms >= first_ms]
-            kinds: tuple[Kind, ...] = (Kind.VIDEO, Kind.AUDIO)
+            kinds: tuple[Kind, ...] = (_VIDEO, _AUDIO)
         else:
-            kept = [p for p in held if p.frame.kind is Kind.AUDIO]
-            if not kept or self._inputs[Kind.AUDIO].announced is None:
+            kept = [p for p in held if p.frame.kind is _AUDIO]
+            if not kept or self._inputs[_AUDIO].announced is None:
                 self.counters.waiting += len(held)
                 return
-            first, kinds = kept[0], (Kind.AUDIO,)
+            first, kinds = kept[0], (_AUDIO,)
         self.counters.waiting += len(held) - len(kept)
         self._live = True
         newest = min(kept, key=lambda p: p.frame.received_ns - p.time_ms * 1_000_000)

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
-from streamserver.ingest.assembler import Assembler, Frame, RunFrame
+from streamserver.ingest.assembler import Assembler, Frame, QuickFrame
+from streamserver.media.bits import signed_24
 from streamserver.media.errors import DamagedFrameError
 from streamserver.media.flv import (
     AudioConfig,
@@ -20,7 +21,6 @@ from streamserver.media.flv import (
     parse_video,
 )
 from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads, frame_heads
-from streamserver.media.nal import unpack_u32
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
 from streamserver.rtmp.message import VIDEO, Message
@@ -52,32 +52,35 @@ class RtmpIngest:
     def media(self, messages: Sequence[Message], now_ns: int) -> None:
         """Takes audio and video messages that arrived together at ``now_ns``, in order.
 
-        What is damaged is dropped and counted. Messages that their first bytes tell to be a frame
-        of the codec under way are collected; any other is read in full, after these.
+        What is damaged is dropped and counted. Messages whose first bytes tell a frame of the codec
+        under way, with which nothing happens but a packet, are collected; any other is read in
+        full, after these.
         """
         video_heads, audio_heads = self._heads
-        run: list[RunFrame] = []
+        video_quick, audio_quick = self.assembler.quick_readers()
+        run: list[QuickFrame] = []
         for message in messages:
             type_id, timestamp_ms, _, body = message
-            is_video = type_id == VIDEO
-            heads = video_heads if is_video else audio_heads
+            if type_id == VIDEO:
+                kind, heads, quick = _VIDEO, video_heads, video_quick
+            else:
+                kind, heads, quick = _AUDIO, audio_heads, audio_quick
             head = heads.get(body[:SHORT_HEAD]) or heads.get(body[:LONG_HEAD])
-            if head is None or len(body) <= head[0]:
-                self._push(run, now_ns)
-                self._message(message, now_ns)
-                video_heads, audio_heads = self._heads
-                continue
-            start, is_composed, key_hint = head
-            composition_ms = 0
-            if is_composed:
-                composition_ms = (
-                    unpack_u32(body, start - 4)[0] & 0xFF_FFFF ^ 0x80_0000
-                ) - 0x80_0000
-            kind = _VIDEO if is_video else _AUDIO
-            run.append((kind, timestamp_ms, composition_ms, body[start:], key_hint))
+            if quick is not None and head is not None and len(body) > head[0]:
+                start, is_composed, key_hint = head
+                unit = quick(body[start:], key_hint)
+                if unit is not None:
+                    composition_ms = signed_24(body, start - 3) if is_composed else 0
+                    data, keyframe = unit
+                    run.append((kind, timestamp_ms, composition_ms, data, keyframe))
+                    continue
+            self._push(run, now_ns)
+            self._message(message, now_ns)
+            video_heads, audio_heads = self._heads
+            video_quick, audio_quick = self.assembler.quick_readers()
         self._push(run, now_ns)
 
-    def _push(self, run: list[RunFrame], now_ns: int) -> None:
+    def _push(self, run: list[QuickFrame], now_ns: int) -> None:
         """Hands on what was collected."""
         if run:
             self.assembler.push_run(run, now_ns)
