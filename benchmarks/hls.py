@@ -1,27 +1,35 @@
 """LL-HLS viewers that really follow: one viewer-second against nginx's cost of the same requests.
 
-nginx speaks no low-latency HLS, so the reference is what it would need for as many requests of the
-same objects: this playlist and this part as files, asked for by as many connections. What the
-stream costs without viewers is measured just before them and taken off: the ingest case tells it.
+nginx speaks no low-latency HLS, so the reference is what it needs for as many requests of the same
+objects: this playlist, and a part of their mean size, as files. The same generator makes them, over
+as many connections and in the same bursts. What the stream costs without viewers is measured just
+before and just after them, and taken off: the ingest case tells it.
 """
 
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.live import find
-from benchmarks.load import UselessRunError, measure_idle, measure_viewers, publishers
+from benchmarks.load import (
+    UselessRunError,
+    measure_files,
+    measure_idle,
+    measure_viewers,
+    publishers,
+)
 from benchmarks.peers.nginx import nginx, why_missing
 from benchmarks.results import Row
 from benchmarks.servers import Running, streamserver
-from benchmarks.wrk import microseconds_per_request
 
 __all__ = ["run"]
 
 _COUNTS = (100, 1000)
 _BUDGET = 1.5
 _STREAM = "live/bench0"
-_WRK_S = 2
+_LEAVE_S = 1
+"""Until the connections of viewers that ended are closed."""
 
 
 def run(rounds: int, seconds: float) -> list[Row]:
@@ -51,24 +59,26 @@ def _round(row: Row, ours: Running, peer: Running | None, count: int, seconds: f
     with publishers(ours, "live", 1, 4096, 600):
         objects = find(ours, _STREAM)
         url = ours.url(f"/hls/{_STREAM}/index.m3u8")
-        alone = measure_idle(ours, seconds / 2)
+        before = measure_idle(ours, seconds / 2)
         run = measure_viewers(ours, url, count, seconds)
-    theirs = 0.0
+        time.sleep(_LEAVE_S)
+        after = measure_idle(ours, seconds / 2)
+    reloads, parts = run.generator["reloads"], run.generator["parts"]
     if peer is not None:
         www = peer.root / "www"
-        for name, body, asked in (
-            ("video.m3u8", objects.playlist, run.generator["reloads"]),
-            ("part.m4s", objects.part, run.generator["parts"]),
-        ):
-            (www / name).write_bytes(body)
-            cost_us, _ = microseconds_per_request(peer, f"/{name}", count, _WRK_S)
-            theirs += asked * cost_us / 1000
-        row.theirs.append(theirs / run.seconds / count)
-    stream_ms = alone.cpu_ms / alone.seconds
-    row.ours.append((run.cpu_ms / run.seconds - stream_ms) / count)
+        (www / "video.m3u8").write_bytes(objects.playlist)
+        size = (run.generator["bytes"] - reloads * len(objects.playlist)) // parts
+        (www / "part.m4s").write_bytes((objects.part * (size // len(objects.part) + 1))[:size])
+        period_ms = run.seconds * 1000 * count / reloads
+        playlist, part = peer.url("/video.m3u8"), peer.url("/part.m4s")
+        files = measure_files(peer, playlist, part, count, period_ms, seconds)
+        asked = (files.generator["reloads"] + files.generator["parts"]) / (reloads + parts)
+        row.theirs.append(files.cpu_ms / asked / run.seconds / count)
+    alone = [idle.cpu_ms / idle.seconds for idle in (before, after)]
+    row.ours.append((run.cpu_ms / run.seconds - sum(alone) / 2) / count)
     row.notes = {
         "rss_kb": run.rss_kb,
-        "rss_kb_without_viewers": alone.rss_kb,
-        "stream_cpu_ms_per_s": stream_ms,
+        "rss_kb_without_viewers": before.rss_kb,
+        "stream_cpu_ms_per_s": alone,
         "generator": run.generator,
     }

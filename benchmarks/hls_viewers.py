@@ -3,6 +3,10 @@
 ``python -m benchmarks.hls_viewers URL COUNT SECONDS``. Each viewer has two connections like a
 browser: one for blocking reloads, one for parts. Prints one line of JSON: bytes and requests in
 the measured time, viewers that missed a part, delay from playlist to part, own CPU time.
+
+With a fourth argument, a period in milliseconds, and a fifth, the URL of a part, the same
+requests go to a server of files, which cannot hold a reload: all viewers ask for the playlist at
+once, every period, and each for the part when it has its answer.
 """
 
 import asyncio
@@ -180,11 +184,52 @@ class Viewer:
         self._next_part()
 
 
-async def run(url: str, count: int, seconds: float) -> None:
+class FileViewer(Viewer):
+    """Makes the requests of a viewer to files that do not change."""
+
+    def __init__(self, url: str, part: str) -> None:
+        super().__init__(url)
+        self._part_path = urlsplit(part).path.encode()
+
+    async def start(self) -> None:
+        """Opens both connections."""
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self.playlists, self.host, self.port)
+        await loop.create_connection(lambda: self.media, self.host, self.port)
+
+    def tick(self) -> None:
+        """Time for the next playlist."""
+        if self._running:
+            self.playlists.get(self.authority, self.base.encode(), self._playlist)
+
+    def _playlist(self, status: int, body: bytes) -> None:
+        if status != 200:
+            self.errors += 1
+            return
+        self.reloads += 1
+        # What a viewer does with a playlist, so that the load comes at the same pace.
+        edge(body)
+        self._queue.append((self._part_path, time.monotonic()))
+        self._next_part()
+
+
+async def _tick(viewers: list[FileViewer], period_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due += period_s
+        await asyncio.sleep(due - loop.time())
+        for viewer in viewers:
+            viewer.tick()
+
+
+async def run(url: str, count: int, seconds: float, period_ms: float = 0, part: str = "") -> None:
     """Watches for a while and reports on the second part of it."""
-    viewers = [Viewer(url) for _ in range(count)]
+    files = [FileViewer(url, part) for _ in range(count)] if part else []
+    viewers: list[Viewer] = [*files] or [Viewer(url) for _ in range(count)]
     for at in range(0, count, 50):
         await asyncio.gather(*(viewer.start() for viewer in viewers[at : at + 50]))
+    ticking = asyncio.create_task(_tick(files, period_ms / 1000)) if part else None
     await asyncio.sleep(2)
     print(json.dumps({"watching": count}), flush=True)
     before = [(v.parts, v.reloads, v.media.received + v.playlists.received) for v in viewers]
@@ -210,9 +255,12 @@ async def run(url: str, count: int, seconds: float) -> None:
         "cpu_ms": (spent1.ru_utime + spent1.ru_stime - spent0.ru_utime - spent0.ru_stime) * 1000,
     }
     print(json.dumps(report), flush=True)
+    if ticking is not None:
+        ticking.cancel()
     for viewer in viewers:
         viewer.stop()
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    period_ms, part = (float(sys.argv[4]), sys.argv[5]) if len(sys.argv) > 4 else (0.0, "")
+    uvloop.run(run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), period_ms, part))

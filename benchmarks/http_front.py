@@ -31,7 +31,6 @@ from benchmarks.procfs import usage
 from streamserver.clock import SystemClock
 from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.http.listener import HttpEndpoint, Listener, Mount
-from streamserver.endpoints.http.requests import FastRequest
 
 __all__ = ["main"]
 
@@ -91,8 +90,8 @@ async def serve_front() -> None:
             f"Server: streamserver\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
-    def fast(request: FastRequest) -> bytes | None:
-        return wires.get(request.target.partition(b"?")[0])
+    def fast(target: bytes, gzip: bool) -> bytes | None:
+        return wires.get(target.partition(b"?")[0])
 
     def nothing(app: web.Application) -> None:
         """Every object is fast here."""

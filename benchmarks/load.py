@@ -22,6 +22,7 @@ from benchmarks.servers import Running
 __all__ = [
     "Measured",
     "UselessRunError",
+    "measure_files",
     "measure_glass",
     "measure_idle",
     "measure_joins",
@@ -85,6 +86,18 @@ def measure_idle(server: Running, seconds: float) -> Measured:
 def measure_viewers(server: Running, url: str, count: int, seconds: float) -> Measured:
     """Has ``count`` viewers follow a stream over LL-HLS. Raises `UselessRunError`."""
     return _measure(server, rules.viewers_count, "hls_viewers", url, count, seconds)
+
+
+def measure_files(
+    server: Running, playlist: str, part: str, count: int, period_ms: float, seconds: float
+) -> Measured:
+    """Has ``count`` viewers ask for two files as if they followed a stream of LL-HLS.
+
+    Raises `UselessRunError`.
+    """
+    return _measure(
+        server, rules.viewers_count, "hls_viewers", playlist, count, seconds, period_ms, part
+    )
 
 
 def measure_players(

@@ -40,12 +40,12 @@ CLIENT = ClientInfo("127.0.0.1")
 MESSAGE_CALLS = 60
 """From the bytes of one audio or video message to its share of a part."""
 
-PLAYLIST_CALLS = 16
-PART_CALLS = 10
+PLAYLIST_CALLS = 10
+PART_CALLS = 5
 """From the bytes of a request to the bytes of its answer."""
 
-ASKING_CALLS = 15
-ANSWERING_CALLS = 10
+ASKING_CALLS = 10
+ANSWERING_CALLS = 6
 """For a viewer whose playlist waits for the next part, and when it is there."""
 
 _STAND_INS = ("Rig.", "FakeClock.", "FakeTransport.", "Turns.")

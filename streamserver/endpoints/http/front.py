@@ -13,7 +13,6 @@ from streamserver.endpoints.http.answers import describe_bytes, problem_wire
 from streamserver.endpoints.http.exchange import Exchange
 from streamserver.endpoints.http.requests import (
     BadRequestError,
-    FastRequest,
     HeadScanner,
     Parked,
     RequestHead,
@@ -97,7 +96,7 @@ class Front(asyncio.Protocol):
             if data[space:] == self._known_headers and data.startswith(b"GET /"):
                 target = data[4:space]
                 if b"\n" not in target:
-                    if not self._answer_fast(target, data, self._gzip):
+                    if not self._answer_fast(target, self._gzip):
                         self._read_head(data, asked=True)
                     return
         self._on_bytes(data)
@@ -258,36 +257,36 @@ class Front(asyncio.Protocol):
             if len(headers) <= _MAX_KNOWN_HEADERS:
                 self._known_headers = headers
                 self._gzip = request.gzip
-            if self._answer_fast(request.target, head, request.gzip):
+            if self._answer_fast(request.target, request.gzip):
                 return
         self._begin_exchange(head, request)
 
-    def _answer_fast(self, target: bytes, head: bytes, gzip: bool) -> bool:
+    def _answer_fast(self, target: bytes, gzip: bool) -> bool:
+        # One function for all of it: calls are what a request costs here.
         server = self._server
+        stats = server.stats
         for prefix, skip, handler in server.fast:
-            if target.startswith(prefix):
-                path = target[skip:] if skip else target
-                try:
-                    answer = handler(FastRequest(path, gzip, head, self.peer))
-                except Exception:  # a fault of ours; aiohttp has the same routes
-                    logger.exception("the fast path failed at %r", target[:200])
-                    return False
-                return self._take_answer(server, answer)
-        return False
-
-    def _take_answer(self, server: "Connections", answer: bytes | Parked | None) -> bool:
+            if not target.startswith(prefix):
+                continue
+            try:
+                answer = handler(target[skip:] if skip else target, gzip)
+            except Exception:  # a fault of ours; aiohttp has the same routes
+                logger.exception("the fast path failed at %r", target[:200])
+                return False
+            break
+        else:
+            return False
+        if answer is None:
+            stats.missed += 1
+            return False
+        stats.fast += 1
         if isinstance(answer, bytes):
-            server.stats.fast += 1
             self._deadline = server.idle_deadline
             self._transport.write(answer)
             if server.draining:
                 self.finish()
             return True
-        if answer is None:
-            server.stats.missed += 1
-            return False
-        server.stats.fast += 1
-        server.stats.parked += 1
+        stats.parked += 1
         self._mode = _PARKED
         self._deadline = _NEVER  # whoever parks decides how long
         self._parked = answer

@@ -12,7 +12,6 @@ __all__ = [
     "MAX_HEAD_BYTES",
     "BadRequestError",
     "FastHandler",
-    "FastRequest",
     "HeadScanner",
     "Parked",
     "RequestHead",
@@ -54,31 +53,6 @@ class BadRequestError(RemoteProtocolError):
         self.status = status
 
 
-class FastRequest:
-    """A plain ``GET`` that a prebuilt answer may serve: no body, no range, no condition."""
-
-    __slots__ = ("gzip", "head", "peer", "target")
-
-    def __init__(self, target: bytes, gzip: bool, head: bytes, peer: str) -> None:
-        self.target = target
-        """Path and query, after the listener's base path is removed."""
-        self.gzip = gzip
-        """Whether the client takes a gzip answer."""
-        self.head = head
-        """The head as it came, request line and blank line included."""
-        self.peer = peer
-        """The address at the other end of the socket, unmapped; a proxy's where there is one."""
-
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of a header, or None; ``name`` in lower case."""
-        label = b"\r\n" + name + b":"
-        at = self.head.lower().find(label)
-        if at < 0:
-            return None
-        at += len(label)
-        return self.head[at : self.head.index(b"\r\n", at)].strip(b" \t")
-
-
 class Parked(Protocol):
     """A request whose answer comes later: a blocking playlist reload."""
 
@@ -89,8 +63,10 @@ class Parked(Protocol):
         """Forgets the request: its connection is gone. Never called after ``resume``."""
 
 
-FastHandler = Callable[[FastRequest], bytes | Parked | None]
-"""Answers with a complete keep-alive response, parks, or leaves the request to aiohttp (None)."""
+FastHandler = Callable[[bytes, bool], bytes | Parked | None]
+"""Takes the target of a plain ``GET`` (no body, no range, no condition), path and query without the
+listener's base path, and whether the client takes gzip. Answers with a complete keep-alive
+response, parks, or leaves the request to aiohttp (None)."""
 
 
 @dataclass(frozen=True, slots=True)

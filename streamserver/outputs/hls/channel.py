@@ -67,13 +67,14 @@ class Channel:
         self._parking = parking
         self._slicer = slicer
         self._ts_maker = ts
-        self._shown: _Broadcast | None = None
+        self.shown: _Broadcast | None = None
+        """The broadcast that is shown, with what belongs to it."""
         self._past: list[_Broadcast] = []
 
     @property
     def delivery(self) -> HlsDelivery | None:
         """The broadcast that is shown."""
-        return self._shown.delivery if self._shown else None
+        return self.shown.delivery if self.shown else None
 
     def is_idle(self, wall_s: int) -> bool:
         """Whether nothing is lost with it.
@@ -81,7 +82,7 @@ class Channel:
         A publisher that changed its tracks all the time may have used up more numbers than
         seconds; the next broadcast must begin above them (``wall_s`` is Unix time).
         """
-        used = self._shown is not None or self._past or self.viewers
+        used = self.shown is not None or self._past or self.viewers
         return not used and self.next_msn <= wall_s
 
     @property
@@ -94,33 +95,33 @@ class Channel:
 
     def show(self, delivery: HlsDelivery) -> None:
         """A new broadcast is shown; what was shown before must have retired."""
-        assert self._shown is None
-        self._shown = _Broadcast(delivery)
+        assert self.shown is None
+        self.shown = _Broadcast(delivery)
 
     def retire(self, now_ns: int) -> None:
         """What is shown is not shown any more; its media lingers."""
-        if self._shown is not None:
-            self._mark_over(self._shown, now_ns)
-            self._past.append(self._shown)
-            self._shown = None
+        if self.shown is not None:
+            self._mark_over(self.shown, now_ns)
+            self._past.append(self.shown)
+            self.shown = None
         while len(self._past) > _MAX_PAST:
             self._past.pop(0).clear()
 
     def over(self, delivery: HlsDelivery, now_ns: int) -> None:
         """A broadcast has ended; it stays until something new comes, or for its linger."""
-        if self._shown is not None and self._shown.delivery is delivery:
-            self._mark_over(self._shown, now_ns)
+        if self.shown is not None and self.shown.delivery is delivery:
+            self._mark_over(self.shown, now_ns)
             self.poke(delivery)
 
     def poke(self, delivery: HlsDelivery) -> None:
         """The window of a delivery moved: MPEG-TS follows."""
-        shown = self._shown
+        shown = self.shown
         if shown is not None and shown.delivery is delivery and shown.ts is not None:
             shown.ts.poke()
 
     def ask(self, form: Form, query: bytes, owner: Viewer | None, now_ns: int) -> Reply | Waiter:
         """The media playlist, now or when there is what is asked for."""
-        shown = self._shown
+        shown = self.shown
         if shown is None:
             return NOT_FOUND
         if form is Form.LOW_LATENCY:
@@ -131,7 +132,7 @@ class Channel:
 
     def ask_multivariant(self, form: Form, uri: str, now_ns: int) -> Reply | Waiter:
         """The multivariant playlist that points to ``uri``, once it can be made."""
-        shown = self._shown
+        shown = self.shown
         if shown is None:
             return NOT_FOUND
         delivery = shown.delivery
@@ -149,11 +150,11 @@ class Channel:
 
     def expel(self, viewer: Viewer, reply: Reply) -> None:
         """A viewer was kicked: it gets no more names of media, and its requests are answered."""
-        if self._shown is not None:
-            self._shown.delivery.window.rotate_token()
-            self._shown.delivery.expel(viewer, reply)
-            if self._shown.ts is not None:
-                self._shown.ts.expel(viewer, reply)
+        if self.shown is not None:
+            self.shown.delivery.window.rotate_token()
+            self.shown.delivery.expel(viewer, reply)
+            if self.shown.ts is not None:
+                self.shown.ts.expel(viewer, reply)
 
     def tick(self, now_ns: int) -> None:
         """Lets go of what waited or lingered long enough."""
@@ -162,7 +163,7 @@ class Channel:
             if broadcast.ts is not None and not broadcast.ts.tick(now_ns):
                 broadcast.ts.close()
                 broadcast.ts = None
-        if self._shown is not None and _is_gone(self._shown, now_ns):
+        if self.shown is not None and _is_gone(self.shown, now_ns):
             self.retire(now_ns)
         for broadcast in [past for past in self._past if _is_gone(past, now_ns)]:
             self._past.remove(broadcast)
@@ -174,10 +175,10 @@ class Channel:
             broadcast.delivery.end()
             broadcast.clear()
         self._past.clear()
-        self._shown = None
+        self.shown = None
 
     def _broadcasts(self) -> list[_Broadcast]:
-        return [*self._past, self._shown] if self._shown is not None else list(self._past)
+        return [*self._past, self.shown] if self.shown is not None else list(self._past)
 
     def _mark_over(self, broadcast: _Broadcast, now_ns: int) -> None:
         window = broadcast.delivery.window
@@ -231,4 +232,7 @@ class PlaylistEntry:
         viewer = self._viewer
         if viewer is not None:
             viewer.last_seen_ns = now_ns
+        if self._form is Form.LOW_LATENCY and (shown := self._channel.shown) is not None:
+            # By far the most; a call less.
+            return shown.delivery.ask_playlist(query, viewer, now_ns)
         return self._channel.ask(self._form, query, viewer, now_ns)

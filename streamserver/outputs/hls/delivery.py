@@ -219,10 +219,10 @@ class HlsDelivery:
         """Asked for the media playlist, perhaps for one that does not exist yet."""
         if query == self._next_query:
             msn, part = self._next_place
-            waiter = self._parking.enter(owner, now_ns + self._next_hold_ns, msn=msn, part=part)
-            if isinstance(waiter, Waiter):
-                self._next.append(waiter)
-            return waiter
+            parked = self._parking.enter(owner, now_ns + self._next_hold_ns, msn, part)
+            if isinstance(parked, Waiter):
+                self._next.append(parked)
+            return parked
         window = self.window
         if not window.is_ready:
             return self.when_ready(self.playlist, owner, now_ns)
@@ -239,7 +239,7 @@ class HlsDelivery:
         if self._is_too_far(msn, part):
             self._stats.bad_requests += 1
             return _TOO_FAR
-        waiter = self._parking.enter(owner, now_ns + self._hold_ns, msn=msn, part=part)
+        waiter = self._parking.enter(owner, now_ns + self._hold_ns, msn, part)
         if isinstance(waiter, Waiter):
             self._waiters.append(waiter)
         return waiter
@@ -316,8 +316,12 @@ class HlsDelivery:
         if self._next and self._is_there(*self._next_place):
             ready, self._next = self._next, []
         kept = []
+        place, is_there = (NO_DIRECTIVE, NO_DIRECTIVE), False
         for waiter in self._waiters:
-            if self._is_there(waiter.msn, waiter.part):
+            # Those who wait for the same stand together.
+            if (asked := (waiter.msn, waiter.part)) != place:
+                place, is_there = asked, self._is_there(waiter.msn, waiter.part)
+            if is_there:
                 ready.append(waiter)
             elif waiter.is_waiting:
                 kept.append(waiter)

@@ -1,7 +1,6 @@
 """One place in the URL space where HLS is served; several serve the same streams."""
 
 import asyncio
-from typing import Protocol
 
 from streamserver.errors import RefusedError
 from streamserver.outputs.hls.delivery import NOT_FOUND
@@ -11,19 +10,7 @@ from streamserver.outputs.hls.replies import Reply, refusal
 from streamserver.outputs.hls.viewers import ClientInfo
 from streamserver.outputs.hls.waiters import Waiter
 
-__all__ = ["FastRequest", "HlsMount"]
-
-
-class FastRequest(Protocol):
-    """What the front of the HTTP endpoint knows of a plain GET."""
-
-    @property
-    def target(self) -> bytes:
-        """Path and query."""
-
-    @property
-    def gzip(self) -> bool:
-        """Whether the client takes gzip."""
+__all__ = ["HlsMount"]
 
 
 class HlsMount:
@@ -41,12 +28,12 @@ class HlsMount:
         self._skip = len(base)
         self._prefix = base.decode("ascii") + "/"
 
-    def fast(self, request: FastRequest) -> bytes | Waiter | None:
+    def fast(self, target: bytes, gzip: bool = False) -> bytes | Waiter | None:
         """A complete HTTP answer, a place to wait for one, or None for the slow path.
 
-        The target must begin with the base.
+        ``target`` is path and query, and must begin with the base; ``gzip`` is whether the client
+        takes it.
         """
-        target = request.target
         mark = target.find(b"?")
         if mark < 0:
             entry = self._entries.get(target[self._skip :])
@@ -58,11 +45,11 @@ class HlsMount:
             return None
         if isinstance(entry, Reply):
             self._stats.media += 1
-            return entry.wire
+            return entry.made or entry.wire
         outcome = entry.ask(query)
         if isinstance(outcome, Reply):
-            return outcome.wire_gzip if request.gzip else outcome.wire
-        outcome.gzip = request.gzip
+            return outcome.wire_gzip if gzip else outcome.made or outcome.wire
+        outcome.gzip = gzip
         return outcome
 
     async def answer(self, path: str, query: str, client: ClientInfo) -> Reply:

@@ -11,6 +11,10 @@ __all__ = ["Counted", "Parking", "Waiter", "hand_out"]
 _FULL: Final = problem(503, "too many requests are waiting already", retry_after_s=1)
 
 
+_GONE: Final = problem(503, "the client is gone")
+"""Nobody ever gets it."""
+
+
 class Counted:
     """Somebody whose waiting requests are counted: a viewer."""
 
@@ -55,27 +59,26 @@ class Waiter:
 
     def cancel(self) -> None:
         """The client is gone; nothing will be resumed."""
-        self._leave()
+        self._resume_wire = self._resume_reply = None
+        self.finish(_GONE)
 
     def finish(self, reply: Reply) -> None:
         """Answers, unless the client is gone."""
-        resume_wire, resume_reply = self._resume_wire, self._resume_reply
-        if not self._leave():
-            return
-        if resume_wire is not None:
-            resume_wire(reply.wire_gzip if self.gzip else reply.wire)
-        elif resume_reply is not None:
-            resume_reply(reply)
-
-    def _leave(self) -> bool:
         parking = self._parking
         if parking is None:
-            return False
-        self._parking = self._resume_wire = self._resume_reply = None
+            return
+        self._parking = None
         parking.stats.parked -= 1
-        if self.owner is not None:
-            self.owner.parked -= 1
-        return True
+        owner = self.owner
+        if owner is not None:
+            owner.parked -= 1
+        resume = self._resume_wire
+        if resume is not None:
+            self._resume_wire = None
+            resume(reply.wire_gzip if self.gzip else reply.made or reply.wire)
+        elif self._resume_reply is not None:
+            resume_reply, self._resume_reply = self._resume_reply, None
+            resume_reply(reply)
 
 
 class Parking:
@@ -89,7 +92,7 @@ class Parking:
         self.max_per_owner = max_per_owner
 
     def enter(
-        self, owner: Counted | None, deadline_ns: int, *, msn: int = -1, part: int = -1
+        self, owner: Counted | None, deadline_ns: int, msn: int = -1, part: int = -1
     ) -> Waiter | Reply:
         """A place to wait until ``deadline_ns``, or the refusal when there is none left."""
         stats = self.stats

@@ -11,7 +11,6 @@ from aiohttp import web
 from streamserver.endpoints.http.app import AppSettings
 from streamserver.endpoints.http.connections import FrontSettings
 from streamserver.endpoints.http.listener import HttpEndpoint, Listener, Mount
-from streamserver.endpoints.http.requests import FastRequest
 from streamserver.errors import NotFoundError
 
 BROWSER_HEADERS = (
@@ -72,13 +71,14 @@ class FastSide:
 
     def __init__(self) -> None:
         self.objects = {b"/hls/a": wire(b"playlist a"), b"/hls/b": wire(b"part b")}
-        self.seen: list[FastRequest] = []
+        self.seen: list[tuple[bytes, bool]] = []
+        """Targets, and whether gzip is taken."""
         self.reloads: list[Reload] = []
         self.parked = asyncio.Event()
 
-    def __call__(self, request: FastRequest) -> bytes | Reload | None:
-        self.seen.append(request)
-        path = request.target.partition(b"?")[0]
+    def __call__(self, target: bytes, gzip: bool) -> bytes | Reload | None:
+        self.seen.append((target, gzip))
+        path = target.partition(b"?")[0]
         if path == b"/hls/park":
             reload = Reload()
             self.reloads.append(reload)

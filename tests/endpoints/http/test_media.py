@@ -6,7 +6,6 @@ from aiohttp import web
 
 from streamserver.endpoints.http.listener import Mount
 from streamserver.endpoints.http.media import media_response, render
-from streamserver.endpoints.http.requests import FastRequest
 from tests.endpoints.http.helpers_http import Answer, site
 
 
@@ -28,9 +27,9 @@ REPLIES = {"part": PART, "playlist": PLAYLIST, "gone": GONE}
 
 
 def media_mount(*, fast: bool) -> Mount:
-    def answer_fast(request: FastRequest) -> bytes | None:
-        reply = REPLIES[request.target.rpartition(b"/")[2].decode()]
-        return render(reply, gzip=request.gzip)
+    def answer_fast(target: bytes, gzip: bool) -> bytes | None:
+        reply = REPLIES[target.rpartition(b"/")[2].decode()]
+        return render(reply, gzip=gzip)
 
     async def answer(request: web.Request) -> web.Response:
         return media_response(request, REPLIES[request.match_info["name"]])

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from streamserver.endpoints.http.requests import (
     CHUNKED,
     BadRequestError,
-    FastRequest,
     HeadScanner,
     accepts_gzip,
     parse_request_head,
@@ -181,10 +180,3 @@ def test_any_bytes_raise_nothing_but_bad_request(data):
 )
 def test_gzip_is_taken_where_it_is_offered(value, accepted):
     assert accepts_gzip(value) is accepted
-
-
-def test_a_fast_request_finds_its_headers_when_asked():
-    request = FastRequest(b"/hls/a", True, GET, "192.0.2.1")
-    assert request.header(b"host") == b"localhost:8080"
-    assert request.header(b"referer") == b"http://localhost:8080/play/live/demo"
-    assert request.header(b"cookie") is None

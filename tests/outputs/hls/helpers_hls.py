@@ -222,14 +222,6 @@ async def fake_remux(init: bytes, media: bytes, counters: dict[int, int]) -> byt
 
 
 @dataclass
-class Request:
-    """What the front hands over."""
-
-    target: bytes
-    gzip: bool = False
-
-
-@dataclass
 class OutputRig:
     """The whole output on a hand-driven clock, with one stream and one mount."""
 
@@ -315,7 +307,7 @@ class OutputRig:
         return await self.mount.answer(path, query, client)
 
     def fast(self, path: str, *, gzip: bool = False) -> bytes | Waiter | None:
-        return self.mount.fast(Request(path.encode(), gzip))
+        return self.mount.fast(path.encode(), gzip)
 
     async def session_path(self, form: str = "index.m3u8") -> str:
         """The media playlist that a fresh multivariant playlist points to."""

@@ -16,7 +16,7 @@ from streamserver.outputs.hls.replies import Reply
 from streamserver.outputs.hls.settings import HlsSettings
 from streamserver.outputs.hls.viewers import ClientInfo
 from streamserver.outputs.hls.waiters import Waiter
-from tests.outputs.hls.helpers_hls import CLIENT, KEY, OutputRig, Read, Request
+from tests.outputs.hls.helpers_hls import CLIENT, KEY, OutputRig, Read
 
 
 def resolve(playlist_path: str, uri: str) -> str:
@@ -94,9 +94,9 @@ async def test_two_mounts_with_different_bases_serve_the_same_stream():
     there = await other.answer(there_path, "", CLIENT)
     assert here.body == there.body
     assert len(rig.sessions.viewers(KEY)) == 1
-    assert other.fast(Request(there_path.encode())) == rig.fast(path)
+    assert other.fast(there_path.encode()) == rig.fast(path)
     uri = resolve(there_path, Read(there.body.decode()).segments[0].uri)
-    assert other.fast(Request(uri.encode())) is not None
+    assert other.fast(uri.encode()) is not None
     assert (await other.answer(path, "", CLIENT)).status == 404
 
 
@@ -269,7 +269,7 @@ def test_any_url_is_answered_with_success_or_a_client_error(segments, query, age
         except TimeoutError:
             assert "_HLS_msn" in query or path.endswith("ts.m3u8")
         target = path.encode(errors="replace") + b"?" + query.encode(errors="replace")
-        answer = rig.mount.fast(Request(target))
+        answer = rig.mount.fast(target)
         assert answer is None or isinstance(answer, bytes | Waiter)
         rig.output.close()
         await asyncio.sleep(0)
