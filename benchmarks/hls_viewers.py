@@ -190,6 +190,7 @@ class FileViewer(Viewer):
     def __init__(self, url: str, part: str) -> None:
         super().__init__(url)
         self._part_path = urlsplit(part).path.encode()
+        self._asking = False
 
     async def start(self) -> None:
         """Opens both connections."""
@@ -199,10 +200,12 @@ class FileViewer(Viewer):
 
     def tick(self) -> None:
         """Time for the next playlist."""
-        if self._running:
+        if self._running and not self._asking:
+            self._asking = True
             self.playlists.get(self.authority, self.base.encode(), self._playlist)
 
     def _playlist(self, status: int, body: bytes) -> None:
+        self._asking = False
         if status != 200:
             self.errors += 1
             return

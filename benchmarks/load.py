@@ -96,7 +96,7 @@ def measure_files(
     Raises `UselessRunError`.
     """
     return _measure(
-        server, rules.viewers_count, "hls_viewers", playlist, count, seconds, period_ms, part
+        server, rules.files_count, "hls_viewers", playlist, count, seconds, period_ms, part
     )
 
 

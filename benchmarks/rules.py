@@ -9,6 +9,7 @@ from typing import Any
 __all__ = [
     "UselessRunError",
     "all_sent",
+    "files_count",
     "glass_counts",
     "joins_count",
     "players_count",
@@ -66,6 +67,13 @@ def viewers_count(report: Report) -> None:
         raise UselessRunError(
             f"one viewer got {report['fewest_parts']} parts, another {report['most_parts']}"
         )
+
+
+def files_count(report: Report) -> None:
+    """Requests for files were all answered; how many there were is in the figure."""
+    spare_time(report)
+    if report["errors"]:
+        raise UselessRunError(f"{report['errors']} errors")
 
 
 def players_count(report: Report, least_bytes: float = 0) -> None:

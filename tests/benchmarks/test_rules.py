@@ -22,6 +22,7 @@ READ = {"pictures": 90, "unread": 0, "measured_s": 3.0}
 EVERY: list[tuple[Callable[[Any], None], dict[str, Any]]] = [
     (rules.publishers_count, PUBLISHED),
     (rules.viewers_count, FOLLOWED),
+    (rules.files_count, FOLLOWED),
     (partial(rules.players_count, least_bytes=1_000_000), PLAYED),
     (rules.whep_counts, OPENED),
     (partial(rules.joins_count, count=9), JOINED),
@@ -46,6 +47,7 @@ def test_a_generator_that_was_busy_does_not_count(rule, report):
         (rules.publishers_count, PUBLISHED, {"late_ms": 501}),
         (rules.publishers_count, PUBLISHED, {"unsent": 1}),
         (rules.viewers_count, FOLLOWED, {"errors": 1}),
+        (rules.files_count, FOLLOWED, {"errors": 1}),
         (rules.viewers_count, FOLLOWED, {"missed": 1}),
         (rules.viewers_count, FOLLOWED, {"fewest_parts": 28}),
         (rules.players_count, PLAYED, {"lost": 1}),
