@@ -118,6 +118,8 @@ class RtmpEndpoint:
         self.strangers = Strangers(clock.monotonic_ns, _next_turn)
         self._proxies = proxies
         self._connections: set[RtmpConnection] = set()
+        self._timed: set[RtmpConnection] = set()
+        """Those that have a deadline. A thousand players have none."""
         self._by_address: Counter[str] = Counter()
         self._servers: list[asyncio.Server | TlsListener] = []
         self._empty = asyncio.Event()
@@ -162,8 +164,14 @@ class RtmpEndpoint:
 
     def tick(self, now_ns: int) -> None:
         """Applies the deadlines of all connections."""
-        for connection in list(self._connections):
-            connection.tick(now_ns)
+        for connection in list(self._timed):
+            if not connection.tick(now_ns):
+                self._timed.discard(connection)
+
+    def look_after(self, connection: RtmpConnection) -> None:
+        """Applies the deadlines of a connection that had none."""
+        if connection in self._connections:
+            self._timed.add(connection)
 
     def ask_to_reconnect(self, reason: str) -> set[str]:
         """Asks every publisher that understands it to come again; answers their sessions."""
@@ -191,6 +199,7 @@ class RtmpEndpoint:
         """Counts a connection in; answers why it is refused, or None."""
         self.stats.accepted += 1
         self._connections.add(connection)
+        self._timed.add(connection)
         self._empty.clear()
         address = connection.peer_ip
         self._by_address[address] += 1
@@ -233,6 +242,7 @@ class RtmpEndpoint:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+        self._timed.discard(connection)
         self._by_address[connection.peer_ip] -= 1
         if not self._by_address[connection.peer_ip]:
             del self._by_address[connection.peer_ip]

@@ -78,6 +78,8 @@ class RtmpConnection(asyncio.Protocol):
         self._outcome = "closed"
         self._closing = False
         self._may = False
+        self._rests = False
+        """Whether it has no deadline until somebody says something."""
 
     # ---- the transport ----------------------------------------------------------------------
 
@@ -180,18 +182,22 @@ class RtmpConnection(asyncio.Protocol):
 
     # ---- time -------------------------------------------------------------------------------
 
-    def tick(self, now_ns: int) -> None:
-        """Applies deadlines."""
+    def tick(self, now_ns: int) -> bool:
+        """Applies deadlines. False: there are none, until `RtmpEndpoint.look_after` is told."""
         if self._publisher is not None:
             self._publisher.tick(self.session.bytes_received)
         due_ns = self.session.next_timeout_ns
+        if due_ns is None and self._publisher is None:
+            self._rests = True
+            return False
         if due_ns is None or now_ns < due_ns or self._closing:
-            return
+            return True
         self._outcome = "timeout"
         self.session.handle_timeout(now_ns)
         for event in self.session.events():
             self._handle(event, now_ns)
         self._flush()
+        return True
 
     def kick(self, reason: str) -> None:
         """Ends the connection from our side, telling the peer why."""
@@ -387,6 +393,10 @@ class RtmpConnection(asyncio.Protocol):
     # ---- closing ----------------------------------------------------------------------------
 
     def _flush(self) -> None:
+        if self._rests:
+            # Something was said, by the peer or by us: that may have set a deadline.
+            self._rests = False
+            self._endpoint.look_after(self)
         transport = self._transport
         if transport is None or transport.is_closing():
             return

@@ -151,6 +151,22 @@ async def test_the_end_of_the_stream_is_told_and_the_player_may_play_again(site:
     await player.until_media(count + 31)
 
 
+async def test_a_player_has_no_deadline_until_its_stream_ends(site: Site):
+    await site.publish()
+    player = await site.play()
+    await player.until_media(31)
+    (endpoint,) = site.server.doors.rtmp
+    now_ns = endpoint.now_ns()
+    endpoint.tick(now_ns)
+    assert endpoint.open_connections == 2
+    assert len(endpoint._timed) == 1
+    site.hub.registry.stop(CAM, "stopped by the test")
+    await player.until("NetStream.Play.UnpublishNotify")
+    # From here on it has to play again, or publish, or go.
+    endpoint.tick(now_ns + 600_000_000_000)
+    await player.until_closed()
+
+
 async def test_a_publisher_that_comes_back_finds_its_viewers(site: Site):
     publisher = await site.publish()
     player = await site.play()
