@@ -1,9 +1,10 @@
 """How much of a publisher's media has to be there before the process is woken for it.
 
 A message of its own wakes the loop some 80 times a second and stream, and finds every cache cold:
-that is half of what a publisher costs. While nobody reads a stream packet by packet (no viewer
-over RTMP, FLV or WebRTC; HLS takes whole parts) the kernel may collect a little (SO_RCVLOWAT,
-socket(7)): most of the time this has the sound wait for the next picture.
+that is half of what a publisher costs. While nobody reads a stream packet by packet (few viewers
+over RTMP or FLV, one over WebRTC) the kernel may collect a little (SO_RCVLOWAT, socket(7)): most
+of the time this has the sound wait for the next picture. While nobody watches at all it may
+collect more.
 """
 
 import asyncio
@@ -13,11 +14,17 @@ from typing import Final
 
 __all__ = ["Patience"]
 
-_SHARE: Final = 12
-"""Of what came in a tick, 250 ms: about 20 ms of media."""
+_TICK_MS: Final = 250
+"""How often the bit rate is looked at."""
 
-_MOST_BYTES: Final = 16 * 1024
-"""A quarter of what the kernel keeps for a publisher."""
+_WATCHED_MS: Final = 20
+"""Milliseconds of media that may be collected while somebody watches: less than one picture."""
+
+_ALONE_MS: Final = 100
+"""While nobody does. Destinations join what they send for longer."""
+
+_MOST_BYTES: Final = 32 * 1024
+"""Half of what the kernel keeps for a publisher."""
 
 _LEAST_BYTES: Final = 1024
 """Less is not worth it: many frames would be smaller."""
@@ -35,16 +42,17 @@ class Patience:
         self._received = 0
         self._before = 0
 
-    def tick(self, received_bytes: int, *, hurried: bool) -> None:
+    def tick(self, received_bytes: int, *, hurried: bool, watched: bool) -> None:
         """Follows the bit rate, four times a second.
 
         ``received_bytes`` counts from the beginning; ``hurried``: whether somebody reads packet by
-        packet. Who falls silent is read to the last byte at the next tick.
+        packet, ``watched``: whether anybody watches. Who falls silent is read to the last byte at
+        the next tick.
         """
         came, self._received = received_bytes - self._received, received_bytes
         # The smaller of two ticks: a keyframe says little about what comes after it.
         usual, self._before = min(came, self._before), came
-        mark = min(usual // _SHARE, _MOST_BYTES)
+        mark = min(usual * (_WATCHED_MS if watched else _ALONE_MS) // _TICK_MS, _MOST_BYTES)
         # A power of two: a mark for each tick would be as many system calls.
         self._set(1 if hurried or mark < _LEAST_BYTES else 1 << (mark.bit_length() - 1))
 

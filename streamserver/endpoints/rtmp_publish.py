@@ -46,7 +46,8 @@ class RtmpPublisher:
     def tick(self, received_bytes: int) -> None:
         """Time passes; so many bytes have come over the connection."""
         log = self._publication.lease.stream.packets
-        self._patience.tick(received_bytes, hurried=log.hurried)
+        watched = self._publication.is_watched
+        self._patience.tick(received_bytes, hurried=log.hurried, watched=watched)
 
     def close(self, reason: str) -> None:
         """The publisher has left, or must."""

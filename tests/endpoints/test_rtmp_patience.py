@@ -30,10 +30,10 @@ class Transport(asyncio.BaseTransport):
         return self.closing
 
 
-def ticks(patience: Patience, *sizes: int, hurried: bool = False) -> None:
+def ticks(patience: Patience, *sizes: int, hurried: bool = False, watched: bool = True) -> None:
     for size in sizes:
         total = patience._received + size
-        patience.tick(total, hurried=hurried)
+        patience.tick(total, hurried=hurried, watched=watched)
 
 
 def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
@@ -44,7 +44,15 @@ def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
     ticks(patience, 83_000, 143_000, 83_000, 80_000)
     assert transport.marks == [4096]
     ticks(patience, 10_000_000, 10_000_000)
-    assert patience.mark == 16 * 1024
+    assert patience.mark == 32 * 1024
+
+
+def test_more_is_collected_while_nobody_watches():
+    patience = Patience(Transport())
+    ticks(patience, 83_000, 83_000, watched=False)
+    assert patience.mark == 32 * 1024
+    ticks(patience, 83_000)
+    assert patience.mark == 4096
 
 
 def test_who_falls_silent_or_sends_little_is_read_at_once():
