@@ -2,11 +2,11 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.ffmpeg.ts import PACKET, continue_counters, remux_segment

@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.ffmpeg.transcode_wire import Begin, Coded, Configured, Picture
@@ -122,7 +123,7 @@ def test_what_is_late_is_decoded_and_not_shown():
 def test_damage_is_counted_and_the_rest_goes_on():
     source = clip(gop=10, size=(64, 64))
     transcoder = VideoTranscoder(begin(source.tracks[0]))
-    broken = replace(source.packets[3], data=b"\x00\x00\x00\x05nonse")
+    broken = structs.replace(source.packets[3], data=b"\x00\x00\x00\x05nonse")
     damaged = [*source.packets[:3], broken, *source.packets[4:]]
     _, pictures = convert(transcoder, damaged)
     assert transcoder.damaged == 1
@@ -134,7 +135,9 @@ def test_pictures_that_change_their_size_are_configured_anew():
     small, large = clip(video="libvpx-vp9", size=(64, 64)), clip(video="libvpx-vp9", size=(97, 65))
     transcoder = VideoTranscoder(begin(small.tracks[0]))
     later = 90_000 * 10
-    moved = [replace(one, pts=one.pts + later, dts=one.dts + later) for one in large.packets]
+    moved = [
+        structs.replace(one, pts=one.pts + later, dts=one.dts + later) for one in large.packets
+    ]
     tracks, pictures = convert(transcoder, [*small.packets[:5], *moved[:5]])
     assert [(track.width, track.height) for track in tracks] == [(64, 64), (96, 64)]
     assert [picture.keyframe for picture in pictures[4:7]] == [False, True, False]
