@@ -55,7 +55,7 @@ class Body(NamedTuple):
     """Decoding time on the stream's log time line, in milliseconds."""
 
     data: bytes
-    """The body."""
+    """The body, or what of it follows `head`: the packet's own bytes, which nobody copies."""
 
     keyframe: bool
     """Whether a reader can begin here, after the header."""
@@ -65,6 +65,9 @@ class Body(NamedTuple):
 
     is_media: bool
     """False for the header's own bodies, which stand in the log where an epoch begins."""
+
+    head: bytes = b""
+    """What the body begins with, before `data`."""
 
 
 class BodyFeed:
@@ -167,18 +170,19 @@ class BodyFeed:
         for packet in run:
             track = packet.track
             if track.codec.kind is Kind.VIDEO:
-                kind, data = VIDEO, flv_writer.video_body(packet, dialect)
+                kind, head = VIDEO, flv_writer.video_head(packet, dialect)
                 entry = packet.keyframe
             else:
-                kind, data = AUDIO, flv_writer.audio_body(packet, dialect)
+                kind, head = AUDIO, flv_writer.audio_head(packet, dialect)
                 entry = audio_only and packet.keyframe
-            if data is None:
+            if head is None:
                 continue
             if entry:
                 keyframes.append(len(bodies))
             time_ms = packet.dts * 1000 // track.clock_rate
-            bodies.append(Body(kind, time_ms, data, entry, header, True))
-            sizes.append(len(data) + _ITEM_COST)
+            data = packet.data
+            bodies.append(Body(kind, time_ms, data, entry, header, True, head))
+            sizes.append(len(head) + len(data) + _ITEM_COST)
             times.append(time_ms)
         self.log.extend(bodies, sizes=sizes, at_ms=times, keyframes=keyframes)
 

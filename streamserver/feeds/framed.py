@@ -23,8 +23,11 @@ _MAX_BODY: Final = 0xFFFFFF
 class Format(Protocol):
     """How bodies are framed."""
 
-    def frame(self, kind: int, time_ms: int, data: bytes) -> bytes:
-        """The bytes of one body; its length fits 24 bits."""
+    def frame(self, kind: int, time_ms: int, head: bytes, data: bytes) -> tuple[bytes, ...]:
+        """The bytes of one body, ``head`` and ``data``, in pieces; its length fits 24 bits.
+
+        Large data is a piece as it is: it is copied when pieces are joined for all viewers.
+        """
 
     def greeting(self, header: Header) -> bytes:
         """What a viewer is sent once, before everything."""
@@ -33,8 +36,8 @@ class Format(Protocol):
 class Framed(NamedTuple):
     """A body, ready to be sent. A tuple: every packet makes one."""
 
-    data: bytes
-    """The bytes on the wire."""
+    pieces: tuple[bytes, ...]
+    """The bytes on the wire. In pieces: twelve seconds of copies would wait for those who lag."""
 
     kind: int
     """The message type: 8 audio, 9 video, 18 data."""
@@ -50,6 +53,16 @@ class Framed(NamedTuple):
 
     is_media: bool
     """False for the header's own messages, which stand in the log where an epoch begins."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire."""
+        return sum(map(len, self.pieces))
+
+    @property
+    def data(self) -> bytes:
+        """The bytes on the wire in one piece."""
+        return b"".join(self.pieces)
 
 
 class FramedFeed:
@@ -90,15 +103,15 @@ class FramedFeed:
         sizes: list[int] = []
         times: list[int] = []
         keyframes: list[int] = []
-        for kind, time_ms, data, keyframe, header, is_media in news:
-            if len(data) > _MAX_BODY:
+        for kind, time_ms, data, keyframe, header, is_media, head in news:
+            if len(head) + len(data) > _MAX_BODY:
                 self.oversized += 1
                 continue
-            wire = frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, data)
+            pieces = frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, head, data)
             if keyframe:
                 keyframes.append(len(items))
-            items.append(Framed(wire, kind, time_ms, keyframe, header, is_media))
-            sizes.append(len(wire) + _ITEM_COST)
+            items.append(Framed(pieces, kind, time_ms, keyframe, header, is_media))
+            sizes.append(sum(map(len, pieces)) + _ITEM_COST)
             times.append(time_ms)
         if items:
             self._header = items[-1].header
@@ -122,12 +135,13 @@ class FramedFeed:
 
     def _frame(self, kind: int, at: Body | Framed, data: bytes, is_media: bool) -> Framed:
         time_ms = at.time_ms
-        wire = self._form.frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, data)
-        return Framed(wire, kind, time_ms, is_media and at.keyframe, at.header, is_media)
+        wire_ms = time_ms if kind != AMF0_DATA else _METADATA_MS
+        pieces = self._form.frame(kind, wire_ms, b"", data)
+        return Framed(pieces, kind, time_ms, is_media and at.keyframe, at.header, is_media)
 
     def _append(self, item: Framed) -> None:
         self._header = item.header
-        size = len(item.data) + _ITEM_COST
+        size = item.size + _ITEM_COST
         self.log.append(item, size=size, at_ms=item.time_ms, keyframe=item.keyframe)
 
     def _skip_gap(self) -> None:

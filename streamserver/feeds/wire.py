@@ -44,13 +44,17 @@ class WireFormat:
         self._encoder.encode(set_chunk_size(chunk_size), CSID_CONTROL)
         self._chunk_size = chunk_size
 
-    def frame(self, kind: int, time_ms: int, data: bytes) -> bytes:
+    def frame(self, kind: int, time_ms: int, head: bytes, data: bytes) -> tuple[bytes, ...]:
         """The chunks of one message."""
-        size = len(data)
+        size = len(head) + len(data)
         if size <= self._chunk_size and 0 <= time_ms < _EXTENDED:
             # Most messages are one chunk: what the encoder would make of it (5.3.1.2.1).
-            return _TYPE_0(_CSID[kind] << 24 | time_ms, size << 8 | kind, _STREAM_LE) + data
-        return self._encoder.encode(Message(kind, time_ms & _MASK, WIRE_STREAM, data), _CSID[kind])
+            return (
+                _TYPE_0(_CSID[kind] << 24 | time_ms, size << 8 | kind, _STREAM_LE) + head,
+                data,
+            )
+        message = Message(kind, time_ms & _MASK, WIRE_STREAM, head + data)
+        return (self._encoder.encode(message, _CSID[kind]),)
 
     def greeting(self, header: Header) -> bytes:
         """Nothing: the session has said all."""

@@ -17,11 +17,13 @@ __all__ = [
     "Dialect",
     "audio_body",
     "audio_config_body",
+    "audio_head",
     "carries",
     "end_body",
     "metadata",
     "video_body",
     "video_config_body",
+    "video_head",
 ]
 
 
@@ -122,6 +124,13 @@ def audio_config_body(track: Track, dialect: Dialect) -> bytes | None:
 
 def video_body(packet: Packet, dialect: Dialect) -> bytes | None:
     """The body of a coded picture; None when the dialect cannot carry it."""
+    head = video_head(packet, dialect)
+    return None if head is None else head + packet.data
+
+
+def video_head(packet: Packet, dialect: Dialect) -> bytes | None:
+    """What stands before the packet's own bytes in the body of a coded picture; None when the
+    dialect cannot carry it."""
     track = packet.track
     codec = track.codec
     if codec is Codec.H264:
@@ -130,29 +139,35 @@ def video_body(packet: Packet, dialect: Dialect) -> bytes | None:
         if cts and not -_CTS_LIMIT <= cts < _CTS_LIMIT:
             cts = _clipped(cts)
         first = _AVC_KEY_NALS if packet.keyframe else _AVC_INTER_NALS
-        return (first | cts & 0xFF_FFFF).to_bytes(5, "big") + packet.data
+        return (first | cts & 0xFF_FFFF).to_bytes(5, "big")
     if not _carries_video(track, dialect):
         return None
     first = _EX_KEY if packet.keyframe else _EX_INTER
     four_cc = _EX_CODES[codec]
     if codec is not Codec.H265:
         # E-RTMP ExVideoTagBody: only AVC and HEVC have a composition time.
-        return bytes((first | _CODED_FRAMES,)) + four_cc + packet.data
+        return bytes((first | _CODED_FRAMES,)) + four_cc
     composition = _composition(packet)
     if composition == b"\0\0\0":
-        return bytes((first | _CODED_FRAMES_X,)) + four_cc + packet.data
-    return bytes((first | _CODED_FRAMES,)) + four_cc + composition + packet.data
+        return bytes((first | _CODED_FRAMES_X,)) + four_cc
+    return bytes((first | _CODED_FRAMES,)) + four_cc + composition
 
 
 def audio_body(packet: Packet, dialect: Dialect) -> bytes | None:
     """The body of coded sound; None when the dialect cannot carry it."""
+    head = audio_head(packet, dialect)
+    return None if head is None else head + packet.data
+
+
+def audio_head(packet: Packet, dialect: Dialect) -> bytes | None:
+    """As `video_head`, of coded sound."""
     track = packet.track
     if track.codec is Codec.AAC:
-        return _AAC_RAW + packet.data
+        return _AAC_RAW
     if track.codec is Codec.MP3:
-        return bytes((_mp3_flags(track),)) + packet.data
+        return bytes((_mp3_flags(track),))
     if track.codec is Codec.OPUS and dialect is Dialect.ENHANCED:
-        return bytes((_EX_AUDIO | _CODED_FRAMES,)) + _EX_CODES[Codec.OPUS] + packet.data
+        return bytes((_EX_AUDIO | _CODED_FRAMES,)) + _EX_CODES[Codec.OPUS]
     return None
 
 

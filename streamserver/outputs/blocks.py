@@ -32,7 +32,7 @@ def join_blocks(first: int, items: Sequence[Framed], most_bytes: int) -> list[Bl
     """Items from a position on, joined. A block ends with the item that reaches ``most_bytes``."""
     blocks, begin, size = [], 0, 0
     for index, item in enumerate(items, 1):
-        size += len(item.data)
+        size += item.size
         if size >= most_bytes or index == len(items):
             blocks.append(_join(first + begin, items[begin:index]))
             begin, size = index, 0
@@ -41,5 +41,5 @@ def join_blocks(first: int, items: Sequence[Framed], most_bytes: int) -> list[Bl
 
 def _join(first: int, items: Sequence[Framed]) -> Block:
     header = next((item.header for item in reversed(items) if item.is_media), None)
-    data = b"".join([item.data for item in items])
+    data = b"".join([piece for item in items for piece in item.pieces])
     return Block(first, first + len(items), data, header, items[-1].time_ms)

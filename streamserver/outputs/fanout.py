@@ -375,7 +375,7 @@ class FanOut:
             items = [*self._feed.prologue(first), *items]
         choose = viewer.choose
         if choose is None:
-            parts += [item.data for item in items]
+            parts += [piece for item in items for piece in item.pieces]
         else:
             parts += [data for item in items if (data := choose(item)) is not None]
         if data := b"".join(parts):

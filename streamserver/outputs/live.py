@@ -113,7 +113,7 @@ class LiveOutput:
         return sum(len(group.fan_out) for group in self._groups.values())
 
     def held_bytes(self) -> dict[str, int]:
-        """Bytes in the logs that viewers read, by format."""
+        """Bytes in the logs that viewers read, by format; nearly all are the packets' own, once."""
         held = dict.fromkeys((form.value for form in Form), 0)
         for (_, form, _), group in self._groups.items():
             held[form.value] += group.hold.feed.log.bytes

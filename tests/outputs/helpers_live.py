@@ -24,8 +24,8 @@ def header(name: bytes = b"h") -> Header:
 class PlainFormat:
     """Frames that a test can read: nothing is put around a body."""
 
-    def frame(self, kind: int, time_ms: int, data: bytes) -> bytes:
-        return data
+    def frame(self, kind: int, time_ms: int, head: bytes, data: bytes) -> tuple[bytes, ...]:
+        return (head, data)
 
     def greeting(self, header: Header) -> bytes:
         return b"<hello>"

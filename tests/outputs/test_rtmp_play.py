@@ -16,8 +16,8 @@ HEADER = header()
 
 
 def item(kind: int, *, keyframe: bool = False, is_media: bool = True) -> Framed:
-    data = WireFormat(65536).frame(kind, 0, b"x")
-    return Framed(data, kind, 0, keyframe, HEADER, is_media)
+    pieces = WireFormat(65536).frame(kind, 0, b"", b"x")
+    return Framed(pieces, kind, 0, keyframe, HEADER, is_media)
 
 
 class Live(LiveViewer):

@@ -57,10 +57,11 @@ class SharedRuns:
             first = log.start
         begin = size = 0
         for index, item in enumerate(items):
-            size += len(item.data)
+            length = len(item.head) + len(item.data)
+            size += length
             if size > _MOST_BYTES and index > begin:
                 yield from self._cut(first + begin, items[begin:index])
-                begin, size = index, len(item.data)
+                begin, size = index, length
         yield from self._cut(first + begin, items[begin:])
 
     def _cut(self, first: int, items: Sequence[Body]) -> Iterator[Shared]:
@@ -69,11 +70,11 @@ class SharedRuns:
         self._header = items[-1].header
         pieces: list[MediaItem] = []
         latest_ms = 0
-        for kind, time_ms, data, _, before, is_media in items:
+        for kind, time_ms, data, _, before, is_media, head in items:
             if before is not header or not is_media:
                 # Headers are for each destination to send: not all of them need the same.
                 whole = False
-            pieces.append((kind, time_ms, data))
+            pieces.append((kind, time_ms, head + data))
             latest_ms = max(latest_ms, time_ms)
         if not whole or header is None:
             self._cutter.forget()

@@ -104,7 +104,7 @@ class Sender:
                 run = []
                 self._send_header(item.header, timestamp)
             if item.is_media:
-                run.append((item.kind, timestamp, item.data))
+                run.append((item.kind, timestamp, item.head + item.data))
                 if time_ms > sent_ms:
                     sent_ms = time_ms
         self._session.send_run(run)
