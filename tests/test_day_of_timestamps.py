@@ -15,7 +15,8 @@ from streamserver.media.flv_writer import Dialect
 from streamserver.media.track import Kind
 from streamserver.names import StreamKey
 from streamserver.outputs.destinations.sender import Sender
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from tests import media_factory
 from tests.fakes import FakeClock, Turns, session

@@ -36,7 +36,10 @@ class RtmpPublisher:
 
     def media(self, messages: Sequence[Message], now_ns: int) -> None:
         """Audio and video have come together."""
-        self.session.bytes_received += sum([len(message.body) for message in messages])
+        size = 0
+        for _, _, _, body in messages:
+            size += len(body)
+        self.session.bytes_received += size
         self._ingest.media(messages, now_ns)
 
     def metadata(self, values: Sequence[AmfValue]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from streamserver.feeds.body import Header
 from streamserver.rtmp.channel import CSID_CONTROL
-from streamserver.rtmp.chunk import ChunkEncoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.message import AMF0_DATA, AUDIO, VIDEO, Message, set_chunk_size
 
 __all__ = ["WIRE_STREAM", "WireFormat", "with_stream_id"]

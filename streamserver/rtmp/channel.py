@@ -4,7 +4,8 @@ control messages, acknowledgements. Bytes in, messages out; messages in, bytes o
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MediaItem, MessageLimits, Run
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run
 from streamserver.rtmp.events import BufferLengthSet, Event, PeerAcked
 from streamserver.rtmp.handshake import ClientHandshake, ServerHandshake
 from streamserver.rtmp.message import (
@@ -21,6 +22,7 @@ from streamserver.rtmp.message import (
     user_control,
     window_ack_size,
 )
+from streamserver.rtmp.message_limits import MessageLimits
 from streamserver.rtmp.settings import SessionSettings
 
 __all__ = ["CSID_COMMAND", "CSID_CONTROL", "CSID_STREAM", "Channel", "RateLimit"]

@@ -23,7 +23,7 @@ from typing import Final
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.channel import CSID_COMMAND, CSID_STREAM, Channel, RateLimit
-from streamserver.rtmp.chunk import MediaItem, Run
+from streamserver.rtmp.chunk_encoder import MediaItem, Run
 from streamserver.rtmp.client_calls import (
     CONNECT_ID,
     CREATE_STREAM_ID,

@@ -9,7 +9,7 @@ go on with the same bytes.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streamserver.rtmp.chunk import ChunkEncoder, MediaItem, Run
+from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run
 
 __all__ = ["RunCutter"]
 

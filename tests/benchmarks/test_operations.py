@@ -37,8 +37,11 @@ from tests.media_factory import Tag
 
 KEY = StreamKey("live", "bench0")
 CLIENT = ClientInfo("127.0.0.1")
-MESSAGE_CALLS = 60
+MESSAGE_CALLS = 39
 """From the bytes of one audio or video message to its share of a part."""
+
+MESSAGE_OF_FOUR_CALLS = 15.5
+"""The same where a read brings four of them, as it does."""
 
 PLAYLIST_CALLS = 10
 PART_CALLS = 5
@@ -222,11 +225,13 @@ async def live_rig(chunk_size: int = 4096) -> Rig:
     return rig
 
 
-def message_cost(rig: Rig, seconds: int, chunk_size: int = 4096) -> float:
-    """Calls for each message."""
+def message_cost(rig: Rig, seconds: int, chunk_size: int = 4096, together: int = 1) -> float:
+    """Calls for each message, when so many come in a read."""
     messages = rig.prepare(seconds, chunk_size)
+    reads = [messages[at : at + together] for at in range(0, len(messages), together)]
+    joined = [(b"".join(data for data, _ in read), sum(ms for _, ms in read)) for read in reads]
     with Calls() as calls:
-        rig.publish(messages)
+        rig.publish(joined)
     return calls.without(*_STAND_INS) / len(messages)
 
 
@@ -235,6 +240,11 @@ async def test_a_message_from_the_wire_to_the_part_is_few_calls():
     parts = rig.feeds[0].counters.parts
     assert message_cost(rig, 4) < MESSAGE_CALLS
     assert rig.feeds[0].counters.parts == parts + 12
+
+
+async def test_messages_that_come_together_share_most_of_their_calls():
+    assert message_cost(await live_rig(), 4, together=4) < MESSAGE_OF_FOUR_CALLS
+    assert message_cost(await live_rig(128), 4, 128, together=4) < MESSAGE_OF_FOUR_CALLS
 
 
 async def test_chunks_of_128_bytes_cost_no_more_calls_than_chunks_of_4096():

@@ -17,7 +17,8 @@ from streamserver.media import flv
 from streamserver.media.flv_writer import Dialect
 from streamserver.media.packet import Packet
 from streamserver.media.track import Codec, Kind, Track
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.command import parse_data
 from streamserver.rtmp.message import AMF0_DATA, AUDIO, VIDEO, Message, set_chunk_size
 from tests import media_factory

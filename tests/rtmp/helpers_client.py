@@ -2,7 +2,8 @@
 
 from streamserver.rtmp import amf0
 from streamserver.rtmp.amf import AmfValue
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_events import ClientEvent
 from streamserver.rtmp.client_settings import ClientAction

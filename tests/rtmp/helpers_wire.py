@@ -8,7 +8,8 @@ from typing import TypeAlias, TypeVar
 from streamserver.errors import RemoteProtocolError
 from streamserver.rtmp import amf0
 from streamserver.rtmp.amf import AmfValue
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.command import command
 from streamserver.rtmp.events import Event, MediaRun, PlayRequested, PublishRequested
 from streamserver.rtmp.handshake import HANDSHAKE_BYTES

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MessageLimits
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.message import (
     ABORT,
     AMF0_COMMAND,
@@ -16,6 +17,7 @@ from streamserver.rtmp.message import (
     Message,
     set_chunk_size,
 )
+from streamserver.rtmp.message_limits import MessageLimits
 from tests.rtmp.helpers_wire import (
     SIZES,
     basic_header,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp import amf0
 from streamserver.rtmp.amf import AmfValue
-from streamserver.rtmp.chunk import ChunkEncoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.client_events import Connected, PlayStarted, Rejected, RetryHint
 from streamserver.rtmp.client_states import ClientState
 from streamserver.rtmp.command import data_message, result

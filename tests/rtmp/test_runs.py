@@ -1,8 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder, MediaItem, MessageLimits, Run
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run
 from streamserver.rtmp.message import AUDIO, VIDEO, Message
+from streamserver.rtmp.message_limits import MessageLimits
 from streamserver.rtmp.runs import RunCutter
 
 CSIDS = {AUDIO: 4, VIDEO: 6}

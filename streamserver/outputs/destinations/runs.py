@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from streamserver.feeds.body import Body, Header
 from streamserver.log import Log
-from streamserver.rtmp.chunk import MediaItem, Run
+from streamserver.rtmp.chunk_encoder import MediaItem, Run
 from streamserver.rtmp.client import MEDIA_CSIDS
 from streamserver.rtmp.client_settings import CLIENT_BOUNDS
 from streamserver.rtmp.runs import RunCutter

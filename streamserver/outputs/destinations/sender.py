@@ -8,7 +8,7 @@ from streamserver.hub.readers import Reader
 from streamserver.log import Log
 from streamserver.media import flv_writer
 from streamserver.outputs.destinations.runs import Shared, SharedRuns
-from streamserver.rtmp.chunk import MediaItem, Run
+from streamserver.rtmp.chunk_encoder import MediaItem, Run
 from streamserver.rtmp.message import AUDIO, VIDEO
 
 __all__ = ["Publishes", "Sender"]

@@ -9,7 +9,8 @@ from streamserver.media.track import Codec
 from streamserver.outputs.destinations.failures import ErrorClass, FarSideError
 from streamserver.outputs.destinations.sender import Sender
 from streamserver.outputs.destinations.sending import choose_dialect
-from streamserver.rtmp.chunk import ChunkDecoder, ChunkEncoder
+from streamserver.rtmp.chunk import ChunkDecoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.message import AUDIO, VIDEO, Message
 from tests.fakes import Turns, audio_track, video_track
 

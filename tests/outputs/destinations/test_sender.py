@@ -5,7 +5,7 @@ from streamserver.feeds.body import Body, Header
 from streamserver.log import Log
 from streamserver.outputs.destinations.runs import SharedRuns
 from streamserver.outputs.destinations.sender import Sender
-from streamserver.rtmp.chunk import ChunkEncoder
+from streamserver.rtmp.chunk_encoder import ChunkEncoder
 from streamserver.rtmp.client import MEDIA_CSIDS
 from streamserver.rtmp.client_settings import CLIENT_BOUNDS
 from tests.fakes import Turns, audio_track, video_track
