@@ -18,7 +18,7 @@ from tests.outputs.destinations.helpers_destinations import KEY, FakePush, Studi
 from tests.outputs.helpers_live import FakeTransport
 from tests.rtmp.pair import Pair, client_settings
 
-ROUND_CALLS = 26
+ROUND_CALLS = 24
 """For one destination that is level with others, and one round."""
 
 FEW, MANY = 3, 13
