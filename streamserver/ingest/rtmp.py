@@ -6,7 +6,6 @@ from typing import Any, Final
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
 from streamserver.ingest.assembler import Assembler, Frame, QuickFrame
-from streamserver.media.bits import signed_24
 from streamserver.media.errors import DamagedFrameError
 from streamserver.media.flv import (
     AudioConfig,
@@ -21,6 +20,7 @@ from streamserver.media.flv import (
     parse_video,
 )
 from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads, frame_heads
+from streamserver.media.nal import unpack_u32
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
 from streamserver.rtmp.message import VIDEO, Message
@@ -70,21 +70,20 @@ class RtmpIngest:
                 start, is_composed, key_hint = head
                 unit = quick(body[start:], key_hint)
                 if unit is not None:
-                    composition_ms = signed_24(body, start - 3) if is_composed else 0
+                    # The last three bytes of four, signed.
+                    composition_ms = unpack_u32(body, start - 4)[0] if is_composed else 0
+                    composition_ms = (composition_ms + 0x80_0000 & 0xFF_FFFF) - 0x80_0000
                     data, keyframe = unit
                     run.append((kind, timestamp_ms, composition_ms, data, keyframe))
                     continue
-            self._push(run, now_ns)
+            if run:
+                self.assembler.push_run(run, now_ns)
+                run = []
             self._message(message, now_ns)
             video_heads, audio_heads = self._heads
             video_quick, audio_quick = self.assembler.quick_readers()
-        self._push(run, now_ns)
-
-    def _push(self, run: list[QuickFrame], now_ns: int) -> None:
-        """Hands on what was collected."""
         if run:
             self.assembler.push_run(run, now_ns)
-            run.clear()
 
     def _message(self, message: Message, now_ns: int) -> None:
         """Takes any message."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from streamserver.errors import RemoteProtocolError
 
-__all__ = ["BitReader", "read_leb128", "signed_24", "unescape"]
+__all__ = ["BitReader", "read_leb128", "unescape"]
 
 _MAX_ZEROS: Final = 32
 """Leading zeros of the longest Exp-Golomb code that any of our formats allows."""
@@ -105,8 +105,3 @@ def read_leb128(data: bytes, position: int, what: str) -> tuple[int, int]:
         if byte < 0x80:
             return value, position + index + 1
     raise RemoteProtocolError(f"{what} holds an endless number")
-
-
-def signed_24(data: bytes, position: int) -> int:
-    """The signed number of three bytes at a position."""
-    return (int.from_bytes(data[position : position + 3]) ^ 0x80_0000) - 0x80_0000

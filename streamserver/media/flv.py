@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Literal, NamedTuple
 
-from streamserver.media.bits import signed_24
 from streamserver.media.errors import DamagedFrameError
 from streamserver.media.track import Codec, Kind
 
@@ -259,7 +258,7 @@ def parse_video(body: bytes) -> tuple[TagItem, ...]:
     if packet_type == 1:
         if len(body) == 5:
             return (_EMPTY,)
-        return (VideoFrame(codec, body[5:], signed_24(body, 2), frame_type),)
+        return (VideoFrame(codec, body[5:], _signed_24(body, 2), frame_type),)
     if packet_type == 0:
         return (VideoConfig(codec, body[5:]),)
     return (VideoEnd(codec) if packet_type == 2 else Ignored("unknown packet type"),)
@@ -391,7 +390,7 @@ def _video_item(ex: _Ex, four_cc: bytes, data: bytes) -> TagItem:
             if ex.packet_type == _VideoPacket.CODED_FRAMES and codec in (Codec.H264, Codec.H265):
                 if len(data) < 3:
                     raise DamagedFrameError("the video message ends too early")
-                composition, data = signed_24(data, 0), data[3:]
+                composition, data = _signed_24(data, 0), data[3:]
             if not data:
                 return _EMPTY
             return VideoFrame(codec, data, composition, ex.frame_type, ex.nanos)
@@ -445,3 +444,7 @@ def _read_four_cc(body: bytes, position: int) -> tuple[bytes, int]:
     if position + 4 > len(body):
         raise DamagedFrameError("the message ends before its codec")
     return body[position : position + 4], position + 4
+
+
+def _signed_24(data: bytes, position: int) -> int:
+    return (int.from_bytes(data[position : position + 3]) ^ 0x80_0000) - 0x80_0000
