@@ -117,16 +117,19 @@ _FRAME: Final = 1
 _KEY: Final = 2
 _REMOVED: Final = 4
 _SEI: Final = 8
+_DELIMITER: Final = 16
 _KINDS_H264: Final = {
     **dict.fromkeys(range(1, 5), _FRAME),
     h264.NAL_IDR: _FRAME | _KEY,
     h264.NAL_SEI: _SEI,
-    **dict.fromkeys((h264.NAL_SPS, h264.NAL_PPS, h264.NAL_AUD, h264.NAL_SPS_EXT), _REMOVED),
+    **dict.fromkeys((h264.NAL_SPS, h264.NAL_PPS, h264.NAL_SPS_EXT), _REMOVED),
+    h264.NAL_AUD: _REMOVED | _DELIMITER,
 }
 _KINDS_H265: Final = {
     **dict.fromkeys(range(32), _FRAME),
     **dict.fromkeys(range(h265.NAL_BLA_W_LP, h265.NAL_CRA + 1), _FRAME | _KEY),
-    **dict.fromkeys((h265.NAL_VPS, h265.NAL_SPS, h265.NAL_PPS, h265.NAL_AUD), _REMOVED),
+    **dict.fromkeys((h265.NAL_VPS, h265.NAL_SPS, h265.NAL_PPS), _REMOVED),
+    h265.NAL_AUD: _REMOVED | _DELIMITER,
 }
 
 
@@ -164,6 +167,10 @@ class _NalReader(UnitReader):
         if self._changed or self._config.length_size != 4:
             return None
         table, position, end, seen = self._table, 0, len(data), 0
+        # What was taken from MPEG-TS has a delimiter before each picture.
+        if end > 4 and table[data[4]] & _DELIMITER:
+            position = 4 + unpack_u32(data)[0]
+        start = position
         for _ in _NALS:
             if position + 4 >= end:
                 break
@@ -174,7 +181,7 @@ class _NalReader(UnitReader):
         asks = seen & _REMOVED or (key_hint and seen & _SEI and not seen & _KEY)
         if position != end or asks or not seen & _FRAME:
             return None
-        return data, seen & _KEY != 0
+        return data[start:] if start else data, seen & _KEY != 0
 
     def _rewrite(self, data: bytes, key_hint: bool) -> AccessUnit | None:
         try:

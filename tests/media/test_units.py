@@ -465,8 +465,9 @@ def test_random_bytes_raise_only_damage(codec, data, hint):
         ]
     ),
     st.lists(st.tuples(st.binary(max_size=12), st.booleans()), max_size=4),
+    st.sampled_from([b"", join_nals([AUD]), join_nals([b"\x46\x01\x50"]), bytes(4)]),
 )
-def test_a_quick_look_tells_what_reading_tells(codec, nal, units):
+def test_a_quick_look_tells_what_reading_tells(codec, nal, units, delimiter):
     configs = {
         Codec.H264: video_sample("libx264").config,
         Codec.H265: video_sample("libx265").config,
@@ -475,13 +476,26 @@ def test_a_quick_look_tells_what_reading_tells(codec, nal, units):
     }
     reader = make_reader(codec, configs[codec])
     for junk, hint in units:
-        for data in (junk, nal + junk, join_nals([junk]), join_nals([nal, nal + junk])):
+        for frame in (junk, nal + junk, join_nals([junk]), join_nals([nal, nal + junk])):
+            data = delimiter + frame
             unit = reader.quick(data, hint)
             if unit is not None:
-                assert reader.read(data, key_hint=hint) == AccessUnit(*unit, reader.quick_ticks)
+                slow = getattr(reader, "_rewrite", reader.read)
+                assert slow(data, key_hint=hint) == AccessUnit(*unit, reader.quick_ticks)
             else:
                 with contextlib.suppress(DamagedFrameError):
                     reader.read(data, key_hint=hint)
+
+
+def test_a_quick_look_takes_the_delimiter_off(avcc, hvcc):
+    for codec, config, aud, nal in (
+        (Codec.H264, avcc, AUD, IDR),
+        (Codec.H265, hvcc, b"\x46\x01\x50", b"\x26\x01\xaf\x09"),
+    ):
+        reader = make_reader(codec, config)
+        assert reader.quick(join_nals([aud, nal, nal]), False) == (join_nals([nal, nal]), True)
+        assert reader.quick(join_nals([aud, nal, aud]), False) is None
+        assert reader.quick(join_nals([aud]), False) is None
 
 
 def test_a_quick_look_is_enough_for_the_frames_of_a_clip():
