@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamserver.hub.registry import Lease, Registry, RegistrySettings
@@ -202,12 +202,22 @@ def all_with_care() -> Iterator[None]:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(st.booleans(), st.sampled_from((0, 77, 2**31 - 60, 2**32 - 60)), _RUNS, st.integers(0, 20))
+@given(
+    st.sampled_from(((), (0,), (0, 1), (0, 6), (4, 6))),
+    st.sampled_from((0, 77, 2**31 - 60, 2**32 - 60)),
+    _RUNS,
+    st.integers(0, 20),
+)
+@example((0, 6), 0, [(0, [(USUAL[4], 1)] * 40)], 20)
 def test_a_run_has_the_effect_of_its_messages_one_by_one(begun, start, runs, returns_after):
     careful, quick = Side(), Side()
     wire = start
     if begun:
-        runs = [(0, [(body, 20) for body in (*configs()[:2], *USUAL, *USUAL)]), *runs]
+        first = [configs()[number] for number in begun]
+        runs = [(0, [(body, 20) for body in (*first, *USUAL, *USUAL)]), *runs]
+        if len(begun) == 1:
+            for side in (careful, quick):
+                side.ingest.metadata([{"videocodecid": 7.0}])
     for number, (pause_ms, items) in enumerate(runs):
         if number == returns_after:
             careful.returns()
@@ -260,6 +270,17 @@ def test_of_a_usual_clip_few_messages_are_read_with_care(make, monkeypatch):
     assert side.ingest.assembler.counters.frames > 100
     # Until it is on air, and keyframes that carry parameter sets.
     assert len(careful) < 15
+
+
+def test_sound_that_comes_later_joins_at_the_next_keyframe_of_a_run():
+    side = Side()
+    side.ingest.metadata([{"videocodecid": 7.0}])
+    video, audio, keyframe, sound = configs()[0], configs()[1], USUAL[0], USUAL[4]
+    bodies = (video, keyframe, keyframe, audio, sound, keyframe, sound, keyframe)
+    side.ingest.media([Message(type_id, 0, 1, body) for type_id, body in bodies], 0)
+    packets = side.lease.stream.packets.since(0)
+    assert [packet.is_video for packet in packets] == [True, True, True, False, True]
+    assert [packet.track.epoch for packet in packets] == [0, 0, 1, 1, 1]
 
 
 def test_a_stream_that_was_ended_takes_a_run_and_appends_nothing():
