@@ -34,8 +34,8 @@ class Log(Generic[T]):
 
     __slots__ = (
         "_at", "_base", "_bytes", "_closed", "_head", "_hurried", "_items", "_keyframes",
-        "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_wakers", "evicted",
-        "max_bytes", "max_ms", "peak_bytes",
+        "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_unheard", "_wakers",
+        "evicted", "max_bytes", "max_ms", "peak_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,8 @@ class Log(Generic[T]):
         self._quiet: dict[object, Callable[[], int]] = {}
         self._hurried: dict[object, Callable[[], bool]] = {}
         self._quiet_until_ms = _NEVER
+        # Bytes that came since the wakers last ran.
+        self._unheard = 0
         self._pending = False
         self._closed: str | None = None
 
@@ -113,6 +115,7 @@ class Log(Generic[T]):
         self._sizes.append(size)
         self._at.append(at_ms)
         self._bytes += size
+        self._unheard += size
         if keyframe:
             self._keyframes.append(position)
         if self._bytes > self.max_bytes or at_ms - self._at[self._head] > self.max_ms:
@@ -123,7 +126,12 @@ class Log(Generic[T]):
         if (
             self._wakers
             and not self._pending
-            and (at_ms >= self._quiet_until_ms or keyframe or size >= _LARGE_BYTES)
+            and (
+                at_ms >= self._quiet_until_ms
+                or keyframe
+                or size >= _LARGE_BYTES
+                or self._unheard > self.max_bytes >> 3
+            )
         ):
             self._wake_soon()
         return position
@@ -149,13 +157,19 @@ class Log(Generic[T]):
         self._items += items
         self._sizes += sizes
         self._at += at_ms
+        self._unheard += sum(sizes)
         for index in keyframes:
             self._keyframes.append(self._base + last + index)
         self._admit(last)
         if (
             self._wakers
             and not self._pending
-            and (keyframes or max(at_ms) >= self._quiet_until_ms or max(sizes) >= _LARGE_BYTES)
+            and (
+                keyframes
+                or max(at_ms) >= self._quiet_until_ms
+                or max(sizes) >= _LARGE_BYTES
+                or self._unheard > self.max_bytes >> 3
+            )
         ):
             self._wake_soon()
 
@@ -200,8 +214,9 @@ class Log(Generic[T]):
 
         ``quiet_until_ms`` is asked after each wake and answers the log time before which this
         waker would have nothing to do: it may be spared appends before it that are neither
-        keyframes nor large. ``hurried`` is asked now and then whether items may not come a few
-        milliseconds later; who is quiet is not, and all others are.
+        keyframes nor large, and together less than an eighth of what the log may hold.
+        ``hurried`` is asked now and then whether items may not come a few milliseconds later;
+        who is quiet is not, and all others are.
         Answers the function that takes the waker off again.
         """
         token = object()
@@ -219,6 +234,10 @@ class Log(Generic[T]):
 
         return off
 
+    def end_quiet(self) -> None:
+        """Whoever wanted quiet has changed its mind: the next append wakes."""
+        self._quiet_until_ms = _NEVER
+
     def close(self, reason: str) -> None:
         """Ends the log; what is held stays readable. A second close does nothing."""
         if self._closed is None:
@@ -232,6 +251,7 @@ class Log(Generic[T]):
 
     def _wake_now(self) -> None:
         self._pending = False
+        self._unheard = 0
         for waker in list(self._wakers.values()):
             waker()
         quiet = self._quiet

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamserver.clock import Clock
 from streamserver.errors import AccessDeniedError, LocalProtocolError, NotFoundError
@@ -34,6 +34,13 @@ __all__ = ["Authorize", "Feed", "HlsOutput", "MakeFeed"]
 _MAX_TRIES = 3
 """How often the output of one broadcast is begun before it is given up."""
 
+_UNFOLLOWED_MS: Final = 2_000
+"""How much later than complete a part may be made while nobody follows its stream: the parts of a
+segment are then made in one go, which costs less."""
+
+_INTEREST_NS: Final = 10_000_000_000
+"""How long a stream counts as followed by somebody who asked for it and is no viewer yet."""
+
 logger = logging.getLogger(__name__)
 
 Authorize = Callable[[StreamKey, ClientInfo, str], Awaitable[Grant | None]]
@@ -45,6 +52,9 @@ class Feed(Protocol):
     """The cmaf feed, as far as this output drives it."""
 
     log: Log[CmafItem]
+
+    position: int
+    """The first packet that it has not read."""
 
     @property
     def quiet_until_ms(self) -> int:
@@ -68,7 +78,9 @@ source's log at ``position``."""
 class _OnAir:
     """One broadcast being fed."""
 
-    __slots__ = ("delivery", "feed", "is_over", "source", "stream", "tries", "unsubscribe")
+    __slots__ = (
+        "delivery", "feed", "is_over", "source", "stream", "tries", "unsubscribe", "wanted_ns",
+    )  # fmt: skip
 
     def __init__(
         self, stream: Stream, source: SourceHold, feed: Feed, delivery: HlsDelivery, tries: int
@@ -79,6 +91,8 @@ class _OnAir:
         self.delivery = delivery
         self.tries = tries
         self.is_over = False
+        self.wanted_ns: int | None = None
+        """When somebody last asked for it who was no viewer yet."""
         self.unsubscribe: list[Callable[[], None]] = []
 
     def stop(self) -> None:
@@ -199,6 +213,7 @@ class HlsOutput(StreamListener):
     ) -> Reply | Waiter:
         """The multivariant playlist with a new session in it. Raises `NotFoundError`."""
         grant = grant or Grant(url.stream)
+        self.catch_up(grant.stream)
         channel = self._channel(grant.stream)
         prefix = url.prefix_of(grant.stream)
         if self.settings.sessions:
@@ -227,6 +242,7 @@ class HlsOutput(StreamListener):
             raise AccessDeniedError("this playback session is not valid any more; load it again")
         if verified.credential and self._is_revoked(verified.credential):
             raise AccessDeniedError("what let this viewer in was taken back")
+        self.catch_up(url.stream)
         viewer = self.viewers.enter(url.stream, verified, client, self.now_ns())
         path = f"/{url.stream}/s/{url.sid}/{url.form.playlist_name}".encode()
         entry = self.entries.get(path)
@@ -275,7 +291,7 @@ class HlsOutput(StreamListener):
         on_air.unsubscribe = [
             packets.wake(
                 partial(self._guarded, on_air, partial(self._feed, on_air)),
-                quiet_until_ms=lambda: feed.quiet_until_ms,
+                quiet_until_ms=partial(self._quiet_until_ms, on_air),
             ),
             feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
             stream.keyframes.want(STEADY_MS),
@@ -287,6 +303,37 @@ class HlsOutput(StreamListener):
         on_air.feed.pump(packets)
         if packets.closed is not None and on_air.stream.packets.closed is None:
             raise LocalProtocolError(f"the rendition ended before its stream: {packets.closed}")
+
+    def _quiet_until_ms(self, on_air: _OnAir) -> int:
+        """Log time before which the feed need not look at packets: see `Log.wake`."""
+        until_ms = on_air.feed.quiet_until_ms
+        if self._is_followed(on_air):
+            return until_ms
+        # Far less than the log holds, so that nothing is lost that was not read.
+        return until_ms + min(_UNFOLLOWED_MS, on_air.source.packets.max_ms // 4)
+
+    def _is_followed(self, on_air: _OnAir) -> bool:
+        """Whether somebody may notice when a part is made; without sessions nobody can tell."""
+        if not self.settings.sessions or self._channels[on_air.stream.key].viewers:
+            return True
+        wanted_ns = on_air.wanted_ns
+        return wanted_ns is not None and self.now_ns() - wanted_ns < _INTEREST_NS
+
+    def catch_up(self, key: StreamKey) -> None:
+        """Somebody comes who shall find what there is, as if it had been followed all the time."""
+        for stream, on_air in list(self._on_air.items()):
+            if stream.key != key:
+                continue
+            packets = on_air.source.packets
+            if not self._is_followed(on_air):
+                packets.end_quiet()
+                if on_air.feed.position < packets.end:
+                    self._guarded(on_air, partial(self._make_all, on_air))
+            on_air.wanted_ns = self.now_ns()
+
+    def _make_all(self, on_air: _OnAir) -> None:
+        self._feed(on_air)
+        self._deliver(on_air)
 
     def _deliver(self, on_air: _OnAir) -> None:
         on_air.delivery.pump()
