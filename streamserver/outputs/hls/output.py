@@ -38,8 +38,9 @@ _UNFOLLOWED_MS: Final = 2_000
 """How much later than complete a part may be made while nobody follows its stream: the parts of a
 segment are then made in one go, which costs less."""
 
-_INTEREST_NS: Final = 10_000_000_000
-"""How long a stream counts as followed by somebody who asked for it and is no viewer yet."""
+_INTEREST_NS: Final = 30_000_000_000
+"""How long a stream counts as followed by somebody who asked for it and is no viewer yet: longer
+than such a request is held."""
 
 logger = logging.getLogger(__name__)
 
