@@ -170,9 +170,9 @@ class Cutter:
         elif dts + video.lead > self._deadline:
             self._make_room(dts, ending=False)
         video.append(packet, self._choice.part_limit)
-        end = dts + video.lead
-        if end <= video.written:
-            end = video.written + 1
+        assert self._start is not None  # a frame that waits for nothing opens
+        # A frame that comes early may end before the part begins which the last one stretched.
+        end = max(dts + video.lead, video.written + 1, self._start + _SHORTEST_PART)
         # No look-ahead: would one more frame be too much?
         if end + video.interval > self._deadline:
             self._close(min(end, self._deadline))
