@@ -40,6 +40,7 @@ PROGRAMS = (
     Program("Caddy", ("caddy",), "caddy"),
     Program("coturn", ("coturn",), "turnserver"),
     Program("mpv", ("mpv",), "mpv"),
+    Program("rtmpdump", ("rtmpdump",), "rtmpdump"),
     Program("nftables", ("nftables", "iproute2"), "nft"),
     Program("VLC", ("vlc-bin", "vlc-plugin-base"), "cvlc"),
 )
