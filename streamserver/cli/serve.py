@@ -165,6 +165,8 @@ def serve(
     except Exception as error:
         # The one place where everything that ended the server becomes an exit code.
         return exit_code(error, stderr)
+    finally:
+        gc.enable()  # a start that failed never came to it
     return 0
 
 

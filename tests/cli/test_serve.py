@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import io
 import json
 import logging
 import os
@@ -6,10 +8,13 @@ import signal
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
 from streamserver.cli import serve as module
+from streamserver.cli.arguments import parse
+from streamserver.cli.program import Context, execute
 from streamserver.errors import ConfigError, UnavailableError
 from tests.cli.helpers_cli import KEY, TOKEN, FakeRunning, FakeServer, Secrets, run_program
 
@@ -94,6 +99,23 @@ def test_what_ends_the_server_is_told_and_becomes_the_exit_code(
     assert ran.code == code
     assert ran.err.splitlines()[-1].startswith(("streamserver: port 1935", "streamserver: no such"))
     assert ran.out == ""
+
+
+def test_the_collector_works_again_after_a_start_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        assert not gc.isenabled()
+        raise UnavailableError("port 1935 is taken")
+
+    def begun() -> FakeServer:
+        gc.disable()
+        return FakeServer(body)
+
+    monkeypatch.setattr(module, "_server", begun)
+    out = io.StringIO()
+    assert execute(parse([]), Context({}, Path("/nowhere"), out, out)) == 69
+    assert gc.isenabled()
 
 
 def test_a_fault_of_ours_is_logged_with_its_traceback_and_exits_with_1() -> None:
