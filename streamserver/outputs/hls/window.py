@@ -55,6 +55,32 @@ class NamedPart:
     """Its bytes."""
 
 
+class _Whole:
+    """Makes a whole segment of its parts.
+
+    It knows them and not their segment, which has the reply that has this: a circle would keep the
+    media until the collector comes, and that may be minutes.
+    """
+
+    __slots__ = ("parts", "parts_gone")
+
+    def __init__(self, parts: list[NamedPart]) -> None:
+        self.parts = parts
+        self.parts_gone = False
+        """Whether the parts are no longer to be had."""
+
+    def __call__(self) -> bytes:
+        """Joins them. From then on the reply keeps the whole."""
+        joined = self.copy()
+        if self.parts_gone:
+            self.parts.clear()
+        return joined
+
+    def copy(self) -> bytes:
+        """Joins them for somebody else."""
+        return b"".join([piece for part in self.parts for piece in part.reply.pieces])
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """A segment, growing or complete."""
@@ -98,21 +124,17 @@ class Segment:
     reply: Reply | None = None
     """Its bytes, joined when first asked for; None while it grows."""
 
-    parts_gone: bool = False
-    """Whether its parts are no longer to be had."""
+    whole: _Whole = field(init=False)
+    """How they are joined."""
 
-    def whole(self) -> bytes:
-        """Joins the segment for `reply`, which keeps it from then on."""
-        joined = self.media()
-        if self.parts_gone:
-            self.parts.clear()
-        return joined
+    def __post_init__(self) -> None:
+        self.whole = _Whole(self.parts)
 
     def media(self) -> bytes:
         """A copy of the whole segment, not kept where nobody asked for it."""
         if self.reply is not None and self.reply.is_built:
             return self.reply.body
-        return b"".join([piece for part in self.parts for piece in part.reply.pieces])
+        return self.whole.copy()
 
     @property
     def held_bytes(self) -> int:
@@ -342,8 +364,8 @@ class HlsWindow:
         self._directory.withdraw(segment.uri)
 
     def _drop_parts(self, segment: Segment) -> None:
-        if not segment.parts_gone:
-            segment.parts_gone = True
+        if not segment.whole.parts_gone:
+            segment.whole.parts_gone = True
             for part in segment.parts:
                 self._directory.withdraw(part.uri)
         # Until somebody wants the whole segment, its parts are what it is made of.

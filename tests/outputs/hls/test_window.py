@@ -1,9 +1,12 @@
+import gc
+
 import pytest
 
 from streamserver.errors import LocalProtocolError
 from streamserver.feeds.items import SegmentEnd, Target
 from streamserver.outputs.hls.replies import Reply
 from streamserver.outputs.hls.settings import HlsSettings
+from streamserver.outputs.hls.window import Segment
 from tests.outputs.hls.helpers_hls import FIRST_MSN, DeliveryRig, Read
 
 
@@ -38,6 +41,21 @@ def test_names_do_not_outlive_what_they_name():
     assert len(set(sizes[40:])) == 1, "the window still grows"
     rig.delivery.clear()
     assert not rig.entries
+
+
+def test_a_segment_that_is_gone_leaves_memory_without_the_collector():
+    rig = DeliveryRig()
+    rig.ready()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            rig.make.segment()
+            rig.run()
+        in_memory = sum(isinstance(one, Segment) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert in_memory < 20
 
 
 def test_very_short_segments_do_not_pile_up():
