@@ -14,7 +14,7 @@ from streamserver.media.timeline import ms_to_ticks
 from streamserver.media.track import VIDEO_CLOCK, Codec, Kind, Track
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
 
-__all__ = ["Assembler", "Frame", "IngestCounters", "QuickFrame", "QuickReader"]
+__all__ = ["Assembler", "Frame", "IngestCounters", "QuickReader", "UnderWay"]
 
 _SETTLE_MS: Final = 1_000
 """Milliseconds of media after which a stream begins with the tracks that it has."""
@@ -65,8 +65,34 @@ class Frame(NamedTuple):
 QuickReader: TypeAlias = Callable[[bytes, bool], tuple[bytes, bool] | None]
 """`UnitReader.quick` of a track under way."""
 
-QuickFrame: TypeAlias = tuple[Kind, int, int, bytes, bool]
-"""The first five of a `Frame` that counts milliseconds; bytes and keyframe are a quick reader's."""
+
+class UnderWay(NamedTuple):
+    """Tracks with whose usual frames nothing happens but a packet."""
+
+    video: Track | None
+    """The track of such packets; None while every frame of video needs `Assembler.push`."""
+
+    video_quick: QuickReader
+    """What reads its frames."""
+
+    audio: Track | None
+    """Likewise of audio."""
+
+    audio_quick: QuickReader
+    """What reads its frames."""
+
+    audio_ticks: int
+    """How long each of them lasts, in ticks of the track."""
+
+    audio_rate: int
+    """Ticks of the audio track in a second."""
+
+
+def _not_quick(data: bytes, key_hint: bool) -> None:
+    """Reads nothing."""
+
+
+_NOTHING_UNDER_WAY: Final = UnderWay(None, _not_quick, None, _not_quick, 0, 0)
 
 
 @dataclass(slots=True)
@@ -112,11 +138,6 @@ class _Input:
         self.track: Track | None = None
         self.newest_dts = 0
         self.quick_ticks = 0
-
-    @property
-    def quick(self) -> QuickReader | None:
-        """What reads frames of the track under way at a look."""
-        return self.reader.quick if self.reader is not None and self.track is not None else None
 
     def exact(self, dts: int, rest: int) -> int:
         """Adds what milliseconds do not tell; time that the time line held back stays in order."""
@@ -165,8 +186,8 @@ class Assembler:
         self._held: list[_Placed] = []
         self._held_bytes = 0
         self._live = False
-        # See `quick_readers`; None when it has to be looked at again.
-        self._quick: tuple[QuickReader | None, QuickReader | None] | None = None
+        # See `under_way`; None when it has to be looked at again.
+        self._under_way: UnderWay | None = None
         self.last_fault = ""
         """What was wrong with the last damaged frame, for the log."""
 
@@ -191,7 +212,7 @@ class Assembler:
 
     def configure(self, codec: Codec, config: bytes) -> None:
         """Takes a codec config; one that makes no sense is dropped and counted."""
-        self._quick = None
+        self._under_way = None
         try:
             self._inputs[codec.kind].announce(codec, config)
         except RemoteProtocolError as error:
@@ -199,7 +220,7 @@ class Assembler:
 
     def push(self, frame: Frame) -> None:
         """Takes a frame; one that makes no sense is dropped and counted."""
-        self._quick = None
+        self._under_way = None
         kind = frame.kind
         stream = self.lease.stream
         stamp = stream.timeline.stamp(kind, frame.timestamp_ms, frame.received_ns)
@@ -221,42 +242,17 @@ class Assembler:
         else:
             self._hold(_Placed(frame, unit, stamp.time_ms))
 
-    def quick_readers(self) -> tuple[QuickReader | None, QuickReader | None]:
-        """For video and audio, what reads a frame with which nothing happens but a packet.
+    def under_way(self) -> UnderWay:
+        """The tracks as they are now. To be asked for again after anything but `extend`."""
+        if self._under_way is None:
+            self._under_way = self._look_what_is_under_way()
+        return self._under_way
 
-        None while every frame of the kind needs `push`. To be asked for again after each `push`.
-        """
-        if self._quick is None:
-            video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
-            usual = self._live and not self._audio_waits()
-            self._quick = (video.quick, audio.quick) if usual else (None, None)
-        return self._quick
-
-    def push_run(self, frames: Sequence[QuickFrame], received_ns: int) -> None:
-        """Takes frames of the `quick_readers` of this moment that arrived together.
-
-        The effect is that of a `push` of each.
-        """
-        video, audio = self._inputs[_VIDEO].track, self._inputs[_AUDIO].track
-        times = self.lease.stream.timeline.stamp_run(frames, received_ns)
-        ticks, rate = self._inputs[_AUDIO].quick_ticks, audio.clock_rate if audio else 0
-        packets: list[Packet] = []
-        for (kind, _, composition_ms, data, keyframe), time_ms in zip(frames, times, strict=False):
-            if kind is _VIDEO:
-                assert video is not None
-                dts = time_ms * _TICKS_PER_MS
-                pts = dts + composition_ms * _TICKS_PER_MS
-                packets.append(Packet(video, pts, dts, 0, keyframe, data, received_ns))
-            else:
-                assert audio is not None
-                # `ms_to_ticks`, without the call.
-                dts = (2 * time_ms * rate + 1000) // 2000
-                packets.append(Packet(audio, dts, dts, ticks, keyframe, data, received_ns))
-        self.counters.frames += len(packets)
-        self.lease.extend(packets)
-        # What has no usual place on the time line, and all behind it.
-        for frame in frames[len(packets) :]:
-            self.push(Frame(*frame, received_ns))
+    def extend(self, packets: Sequence[Packet]) -> None:
+        """Takes packets of the tracks under way, which have their places on the time line."""
+        if packets:
+            self.counters.frames += len(packets)
+            self.lease.extend(packets)
 
     def damaged(self, kind: Kind, error: RemoteProtocolError) -> None:
         """Counts a frame or config whose bytes made no sense; the stream lives on without it."""
@@ -266,15 +262,28 @@ class Assembler:
 
     def go_on(self) -> None:
         """Has the next keyframe begin an epoch: the publisher was away, and its clock went on."""
-        self._quick = None
+        self._under_way = None
         for source in self._inputs.values():
             source.track = None
 
     def flush(self) -> None:
         """Begins with what is there: the publisher ended before the stream was visible."""
-        self._quick = None
+        self._under_way = None
         if not self._live and self._held:
             self._begin_held()
+
+    def _look_what_is_under_way(self) -> UnderWay:
+        video, audio = self._inputs[_VIDEO], self._inputs[_AUDIO]
+        if not self._live or self._audio_waits():
+            return _NOTHING_UNDER_WAY
+        return UnderWay(
+            video.track,
+            video.reader.quick if video.reader is not None else _not_quick,
+            audio.track,
+            audio.reader.quick if audio.reader is not None else _not_quick,
+            audio.quick_ticks,
+            audio.track.clock_rate if audio.track is not None else 0,
+        )
 
     def _begin_anew(self) -> None:
         """The publisher's clock jumped: no packet may carry a track of the old epoch."""

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from streamserver.errors import RemoteProtocolError
 from streamserver.hub.registry import Lease
-from streamserver.ingest.assembler import Assembler, Frame, QuickFrame
+from streamserver.ingest.assembler import Assembler, Frame
+from streamserver.ingest.rtmp_usual import usual_packets
 from streamserver.media.errors import DamagedFrameError
 from streamserver.media.flv import (
     AudioConfig,
@@ -19,8 +20,7 @@ from streamserver.media.flv import (
     parse_audio,
     parse_video,
 )
-from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads, frame_heads
-from streamserver.media.nal import unpack_u32
+from streamserver.media.flv_heads import Heads, frame_heads
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
 from streamserver.rtmp.message import VIDEO, Message
@@ -52,38 +52,17 @@ class RtmpIngest:
     def media(self, messages: Sequence[Message], now_ns: int) -> None:
         """Takes audio and video messages that arrived together at ``now_ns``, in order.
 
-        What is damaged is dropped and counted. Messages whose first bytes tell a frame of the codec
-        under way, with which nothing happens but a packet, are collected; any other is read in
-        full, after these.
+        What is damaged is dropped and counted. Usual messages become packets together; any other is
+        read in full, after those before it.
         """
-        video_heads, audio_heads = self._heads
-        video_quick, audio_quick = self.assembler.quick_readers()
-        run: list[QuickFrame] = []
-        for message in messages:
-            type_id, timestamp_ms, _, body = message
-            if type_id == VIDEO:
-                kind, heads, quick = _VIDEO, video_heads, video_quick
-            else:
-                kind, heads, quick = _AUDIO, audio_heads, audio_quick
-            head = heads.get(body[:SHORT_HEAD]) or heads.get(body[:LONG_HEAD])
-            if quick is not None and head is not None and len(body) > head[0]:
-                start, is_composed, key_hint = head
-                unit = quick(body[start:], key_hint)
-                if unit is not None:
-                    # The last three bytes of four, signed.
-                    composition_ms = unpack_u32(body, start - 4)[0] if is_composed else 0
-                    composition_ms = (composition_ms + 0x80_0000 & 0xFF_FFFF) - 0x80_0000
-                    data, keyframe = unit
-                    run.append((kind, timestamp_ms, composition_ms, data, keyframe))
-                    continue
-            if run:
-                self.assembler.push_run(run, now_ns)
-                run = []
-            self._message(message, now_ns)
-            video_heads, audio_heads = self._heads
-            video_quick, audio_quick = self.assembler.quick_readers()
-        if run:
-            self.assembler.push_run(run, now_ns)
+        assembler, todo = self.assembler, iter(messages)
+        while True:
+            tracks, timeline = assembler.under_way(), assembler.lease.stream.timeline
+            packets, odd = usual_packets(todo, self._heads, tracks, timeline, now_ns)
+            assembler.extend(packets)
+            if odd is None:
+                return
+            self._message(odd, now_ns)
 
     def _message(self, message: Message, now_ns: int) -> None:
         """Takes any message."""

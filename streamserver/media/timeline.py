@@ -6,25 +6,35 @@ begins near 0 and never runs backwards, whatever the publisher does, and A/V syn
 exactly the publisher's.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streamserver.media.track import Kind
 
-__all__ = ["HEAD_ROOM_MS", "Stamp", "Timeline", "ms_to_ticks", "rescale"]
+__all__ = [
+    "HEAD_ROOM_MS",
+    "MAX_BACKWARD_MS",
+    "MAX_FORWARD_MS",
+    "Stamp",
+    "Timeline",
+    "ms_to_ticks",
+    "rescale",
+]
 
 HEAD_ROOM_MS: Final = 1_000
 """The log time of the first packet of a stream. A track that comes later and begins up to this much
 earlier keeps its place; whoever makes dates of log times takes it off the origin."""
 
-_MAX_BACKWARD_MS: Final = 1_000
-_MAX_FORWARD_MS: Final = 10_000
+MAX_BACKWARD_MS: Final = 1_000
+MAX_FORWARD_MS: Final = 10_000
 """Steps beyond these are jumps: a restart or a loop of the encoder, not late or lost media."""
 
 _OLD_DOMAIN_MS: Final = 1_000
 """How near a packet must be to where the clock was before a jump to be a leftover from there, and
 how long (by arrival) leftovers are told from media that only runs ahead."""
+
+_NO_STEP: Final = 1 << 33
+"""Later than any time on the wire: of a track whose next packet needs `Timeline.stamp`."""
 
 _MAX_STEP_MS: Final = 1_000
 """The longest duration that the last packet before a jump is taken to have."""
@@ -38,6 +48,11 @@ def rescale(value: int, from_rate: int, to_rate: int) -> int:
 def ms_to_ticks(ms: int, rate: int) -> int:
     """Milliseconds in ticks of a rate, rounding to the nearest, halves up."""
     return (2 * ms * rate + 1000) // 2000
+
+
+_VIDEO: Final = Kind.VIDEO
+_AUDIO: Final = Kind.AUDIO
+"""Members of an enumeration are looked up slowly."""
 
 
 class Stamp(NamedTuple):
@@ -145,7 +160,7 @@ class Timeline:
         else:
             step = wire_ms - self._newest_wire
             # Nearly always the next few milliseconds; the rest may have wrapped or jumped.
-            is_usual = -_MAX_BACKWARD_MS <= step <= _MAX_FORWARD_MS
+            is_usual = -MAX_BACKWARD_MS <= step <= MAX_FORWARD_MS
             time = self._newest + (step if is_usual else self._step_of(wire_ms))
             # A track that has jumped does not go back, and its packets come in order.
             may_be_old = self._old is not None and lane.wire is None
@@ -163,39 +178,51 @@ class Timeline:
         self._placed_ns = received_ns
         return self._place(kind, lane, time, new_epoch)
 
-    def stamp_run(
-        self, packets: Iterable[tuple[Kind, int, *tuple[object, ...]]], received_ns: int
-    ) -> list[int]:
-        """Places packets that came together, as `stamp` would: answers their log times.
+    def pace(self) -> tuple[int, int, int, int]:
+        """How usual packets are placed without `stamp`: by adding a number.
 
-        Each begins with its kind and its 32-bit decoding time. Ends before the first that is no
-        usual step of its track: what has no answer was not looked at.
+        Answers what added to a time on the wire is the log time; the newest time on the wire; and
+        the newest of video and of audio there. A packet is usual that is later than the last one of
+        its track, at most `MAX_FORWARD_MS` later and `MAX_BACKWARD_MS` earlier than the newest.
+        What was placed so must be told to `keep_pace` before anything else is asked.
         """
-        placed: list[int] = []
-        if self._pending or self._origin_ns is None:
-            return placed
-        lanes, offset, floor = self._lanes, self._offset, self._floor
-        newest, newest_wire = self._newest, self._newest_wire
-        for packet in packets:
-            wire_ms = packet[1]
-            step = wire_ms - newest_wire
-            lane = lanes.get(packet[0])
-            if lane is None or lane.wire is None:
-                break
-            time = newest + step
-            log = time + offset
-            if not -_MAX_BACKWARD_MS <= step <= _MAX_FORWARD_MS or log < floor or log < lane.log:
-                break
-            own = time - lane.wire
-            if own > 0:
-                lane.wire, lane.step = time, own if own < _MAX_STEP_MS else _MAX_STEP_MS
-            lane.log = log
-            if step >= 0:
-                newest, newest_wire = time, wire_ms
-            placed.append(log)
-        if placed:
-            self._newest, self._newest_wire, self._placed_ns = newest, newest_wire, received_ns
-        return placed
+        base = self._newest - self._newest_wire
+        if self._pending:
+            return base, 0, _NO_STEP, _NO_STEP
+        offset, floor = self._offset, self._floor
+        video, audio = self._lanes.get(_VIDEO), self._lanes.get(_AUDIO)
+        last_video = last_audio = _NO_STEP
+        # Not of a track that was held back at the beginning of its epoch.
+        if video and (wire := video.wire) is not None and floor <= video.log == wire + offset:
+            last_video = wire - base
+        if audio and (wire := audio.wire) is not None and floor <= audio.log == wire + offset:
+            last_audio = wire - base
+        return base + offset, self._newest_wire, last_video, last_audio
+
+    def keep_pace(
+        self,
+        newest: int,
+        video: int,
+        video_step: int,
+        audio: int,
+        audio_step: int,
+        received_ns: int,
+    ) -> None:
+        """Notes what was placed by `pace`: the newest times on the wire as they are now.
+
+        The steps are from the last packet of a track but one to its last, 0 for a track of which
+        none came.
+        """
+        base = self._newest - self._newest_wire
+        self._newest, self._newest_wire, self._placed_ns = newest + base, newest, received_ns
+        if video_step:
+            lane = self._lanes[_VIDEO]
+            lane.wire, lane.log = video + base, video + base + self._offset
+            lane.step = video_step if video_step < _MAX_STEP_MS else _MAX_STEP_MS
+        if audio_step:
+            lane = self._lanes[_AUDIO]
+            lane.wire, lane.log = audio + base, audio + base + self._offset
+            lane.step = audio_step if audio_step < _MAX_STEP_MS else _MAX_STEP_MS
 
     def resume(self) -> None:
         """Says that the publisher is another connection, with a clock of its own.
@@ -214,10 +241,10 @@ class Timeline:
         return step
 
     def _is_jump(self, lane: _Lane, time: int) -> bool:
-        if -_MAX_BACKWARD_MS <= time - self._newest <= _MAX_FORWARD_MS:
+        if -MAX_BACKWARD_MS <= time - self._newest <= MAX_FORWARD_MS:
             return False
         own = lane.wire
-        return own is None or not -_MAX_BACKWARD_MS <= time - own <= _MAX_FORWARD_MS
+        return own is None or not -MAX_BACKWARD_MS <= time - own <= MAX_FORWARD_MS
 
     def _is_leftover(self, lane: _Lane, time: int, received_ns: int) -> bool:
         """Whether a packet still follows the clock from before the last jump."""

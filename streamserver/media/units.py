@@ -55,7 +55,7 @@ class UnitReader(Protocol):
     def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
         """Bytes and keyframe of the unit that `read` would make, where that is all to be told.
 
-        None for all else: ask `read`. Changes nothing.
+        None for all else, no bytes among it: ask `read`. Changes nothing.
         """
         return None
 
@@ -167,6 +167,11 @@ class _NalReader(UnitReader):
         if self._changed or self._config.length_size != 4:
             return None
         table, position, end, seen = self._table, 0, len(data), 0
+        # A picture of one unit, as encoders make them by default.
+        if end > 4 and unpack_u32(data)[0] == end - 4:
+            kind = table[data[4]]
+            if kind == _FRAME or kind == _FRAME | _KEY:
+                return data, kind != _FRAME
         # What was taken from MPEG-TS has a delimiter before each picture.
         if end > 4 and table[data[4]] & _DELIMITER:
             position = 4 + unpack_u32(data)[0]

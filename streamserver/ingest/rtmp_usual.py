@@ -1,0 +1,88 @@
+"""Messages of tracks under way, straight to packets: nearly all that a publisher sends."""
+
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final
+
+from streamserver.ingest.assembler import UnderWay
+from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads
+from streamserver.media.packet import Packet
+from streamserver.media.timeline import MAX_BACKWARD_MS, MAX_FORWARD_MS, Timeline
+from streamserver.media.track import VIDEO_CLOCK
+from streamserver.rtmp.message import VIDEO, Message
+
+__all__ = ["usual_packets"]
+
+_TICKS_PER_MS: Final = VIDEO_CLOCK // 1_000
+_I32: Final = Struct(">i").unpack_from
+
+
+def usual_packets(
+    messages: Iterable[Message],
+    heads: tuple[Heads, Heads],
+    tracks: UnderWay,
+    timeline: Timeline,
+    now_ns: int,
+) -> tuple[list[Packet], Message | None]:
+    """Packets of messages that arrived together, up to the first that is not usual.
+
+    Usual is a message whose first bytes tell a frame (``heads``: of video, of audio), with which
+    nothing happens but a packet (``tracks``), a usual step behind the last one of its track. All
+    in one loop, as `RtmpIngest` and `Assembler.push` would do it in many calls; the time line is
+    told. Answers the first other message too, or None.
+    """
+    video_head, audio_head = heads[0].get, heads[1].get
+    video, video_quick, audio, audio_quick, ticks, rate = tracks
+    shift, newest, last_video, last_audio = timeline.pace()
+    before_video, before_audio = last_video, last_audio
+    latest = newest + MAX_FORWARD_MS
+    packets: list[Packet] = []
+    append = packets.append
+    message: Message | None = None
+    for message in messages:
+        type_id, at_ms, _, body = message
+        if type_id == VIDEO:
+            head = video_head(body[:SHORT_HEAD]) or video_head(body[:LONG_HEAD])
+            if head is None or video is None or at_ms <= last_video:
+                break
+            start, is_composed, key_hint = head
+            unit = video_quick(body[start:], key_hint)
+            if unit is None:
+                break
+            if at_ms > newest:
+                if at_ms > latest:
+                    break
+                newest = at_ms
+            elif at_ms < newest - MAX_BACKWARD_MS:
+                break
+            before_video, last_video = last_video, at_ms
+            data, keyframe = unit
+            dts = pts = (at_ms + shift) * _TICKS_PER_MS
+            if is_composed:
+                # The three bytes before the frame, signed: the fourth falls off.
+                pts += (_I32(body, start - 3)[0] >> 8) * _TICKS_PER_MS
+            append(Packet(video, pts, dts, 0, keyframe, data, now_ns))
+        else:
+            head = audio_head(body[:SHORT_HEAD]) or audio_head(body[:LONG_HEAD])
+            if head is None or audio is None or at_ms <= last_audio:
+                break
+            unit = audio_quick(body[head[0] :], True)
+            if unit is None:
+                break
+            if at_ms > newest:
+                if at_ms > latest:
+                    break
+                newest = at_ms
+            elif at_ms < newest - MAX_BACKWARD_MS:
+                break
+            before_audio, last_audio = last_audio, at_ms
+            data, keyframe = unit
+            # `ms_to_ticks`, without the call.
+            dts = (2 * (at_ms + shift) * rate + 1000) // 2000
+            append(Packet(audio, dts, dts, ticks, keyframe, data, now_ns))
+    else:
+        message = None
+    if packets:
+        video_step, audio_step = last_video - before_video, last_audio - before_audio
+        timeline.keep_pace(newest, last_video, video_step, last_audio, audio_step, now_ns)
+    return packets, message
