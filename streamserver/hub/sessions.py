@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from streamserver.names import StreamKey
 
-__all__ = ["Action", "Link", "Protocol", "Session", "SessionTable"]
+__all__ = ["Action", "Link", "Protocol", "Session", "SessionTable", "Tally"]
 
 
 class Action(StrEnum):
@@ -63,6 +63,15 @@ class Link:
     """Keyframes that were asked for."""
 
 
+class Tally:
+    """Bytes that several sessions are handed alike, counted once for all of them."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One publisher or viewer, from acceptance to close. Counters are plain integers."""
@@ -100,8 +109,8 @@ class Session:
     bytes_received: int = 0
     """Bytes of media that came from it."""
 
-    bytes_sent: int = 0
-    """Bytes of media handed to it."""
+    sent_alone: int = 0
+    """What of `bytes_sent` no tally counts; less than 0 where the tally is older."""
 
     dropped_frames: int = 0
     """Frames that it lost because it lagged."""
@@ -114,6 +123,25 @@ class Session:
 
     link: Callable[[], Link] | None = None
     """Tells how its packets fare, where they can be lost: WebRTC."""
+
+    tally: Tally | None = None
+    """Where the bytes are counted that it is handed together with others: see `count_with`."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of media handed to it."""
+        tally = self.tally
+        return self.sent_alone if tally is None else self.sent_alone + tally.bytes
+
+    @bytes_sent.setter
+    def bytes_sent(self, size: int) -> None:
+        self.sent_alone += size - self.bytes_sent
+
+    def count_with(self, tally: Tally | None) -> None:
+        """From now on it is handed what a tally counts; with None only what is its own."""
+        sent = self.bytes_sent
+        self.tally = tally
+        self.bytes_sent = sent
 
 
 @dataclass(slots=True, eq=False)

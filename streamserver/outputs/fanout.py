@@ -16,10 +16,11 @@ from typing import Final, TypeVar
 from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed, FramedFeed
 from streamserver.hub.readers import Reader
-from streamserver.hub.slicer import STEPS, Slicer
+from streamserver.hub.slicer import Slicer
 from streamserver.outputs.blocks import Block, join_blocks
 from streamserver.outputs.fanout_settings import FanOutSettings, FanOutStats
-from streamserver.outputs.viewer import Choose, Viewer
+from streamserver.outputs.rows import LeftOut, Rows
+from streamserver.outputs.viewer import Choose, Place, Viewer
 
 __all__ = ["FanOut", "FanOutSettings", "FanOutStats", "Later"]
 
@@ -91,6 +92,8 @@ class FanOut:
         self._viewers: dict[Viewer, None] = {}
         self._apart: dict[Viewer, None] = {}
         """Those who read on their own."""
+        self._rows = Rows()
+        """Those who are together."""
         self._busy = False
         self._again = False
         self._call_off: Callable[[], None] | None = None
@@ -165,6 +168,7 @@ class FanOut:
         """Forgets all viewers without a word."""
         self._doze()
         self._stop_timer()
+        self._rows.clear()
         self._viewers.clear()
         self._apart.clear()
 
@@ -181,9 +185,8 @@ class FanOut:
     def _enter(self, viewer: Viewer) -> None:
         self._pump()
         viewer.reader = reader = Reader(self._log, max_lag_ms=self._jump_after_ms())
-        viewer.position = reader.position
+        viewer.place = Place(reader.position, viewer.place.header, self._newest_ms())
         viewer.fresh = True
-        viewer.last_ms = self._newest_ms()
         self._apart[viewer] = None
         self._slicer.submit(self._welcome(viewer))
 
@@ -271,9 +274,10 @@ class FanOut:
             return []
         if first < log.start:
             # More than the log holds came at once: everyone has lost something.
-            for viewer in self._viewers:
-                if viewer.position == first and viewer.reader is None:
-                    self._part(viewer)
+            for row in self._rows:
+                if row.position == first:
+                    for viewer in list(row.viewers):
+                        self._part(viewer)
             return []
         items = log.since(first)
         if not items or len(self._apart) == len(self._viewers):
@@ -282,50 +286,36 @@ class FanOut:
         return join_blocks(first, items, min(_BLOCK_BYTES, self._held_bytes))
 
     def _write_to_all(self, block: Block) -> Iterator[int]:
-        """One block to everybody who is where it begins. The one loop that is run per viewer and
-        join: a call less is a percent of the whole server."""
-        first, last, data, header, time_ms = block
-        size = len(data)
-        most_unsent = self._held_bytes - size
-        everybody = list(self._viewers)
-        for begin in range(0, len(everybody), STEPS):
-            writes = 0
-            for viewer in everybody[begin : begin + STEPS]:
-                if viewer.position != first or viewer.reader is not None:
-                    continue
-                transport = viewer.transport
-                try:
-                    if transport.is_closing():
-                        self._let_go(viewer, "the connection was lost")
-                        continue
-                    unsent = transport.get_write_buffer_size()
-                    # An empty transport takes any block: one frame may be larger than the bound.
-                    if unsent and unsent > most_unsent:
-                        self._part(viewer)
-                        continue
-                    if viewer.envelope is None:
-                        transport.write(data)
-                        viewer.session.bytes_sent += size
-                    else:
-                        viewer.write(data)
-                except Exception as error:  # It must not stop the others.
-                    self._failed(viewer, error)
-                    continue
-                viewer.position = last
-                viewer.last_ms = time_ms
-                if header is not None:
-                    viewer.header = header
-                writes += 1
-            self._stats.writes += writes
-            yield writes
+        """One block to everybody who is where it begins: a row is a step."""
+        most_unsent = self._held_bytes - len(block.data)
+        for row in self._rows:
+            if row.position == block.first and row.viewers:
+                seats = len(row.viewers)
+                left_out = self._rows.write(row, block, most_unsent)
+                writes = seats - len(left_out)
+                self._stats.writes += writes
+                if left_out:
+                    self._part_with(left_out)
+                yield writes
+
+    def _part_with(self, left_out: list[LeftOut]) -> None:
+        """Some did not get a block: their transport failed, is closing, or is full."""
+        for viewer, error in left_out:
+            if error is not None:
+                self._failed(viewer, error)
+            elif viewer.transport.is_closing():
+                self._let_go(viewer, "the connection was lost")
+            else:
+                self._part(viewer)
 
     # ---- those who read on their own --------------------------------------------------------
 
     def _part(self, viewer: Viewer) -> None:
         """From its position on, a viewer reads on its own."""
+        self._rows.leave(viewer)
         if viewer.reader is None:
             reader = Reader(self._log, max_lag_ms=self._jump_after_ms(), from_start=True)
-            reader.position = viewer.position
+            reader.position = viewer.place.position
             viewer.reader = reader
         self._apart[viewer] = None
 
@@ -352,7 +342,7 @@ class FanOut:
         jumps = reader.jumps
         items = reader.read(room_bytes=room, max_items=most)
         self._stats.jumps += reader.jumps - jumps
-        viewer.position = reader.position
+        viewer.place.position = reader.position
         if items:
             self._deliver(viewer, reader, items)
         if viewer.fresh:
@@ -361,17 +351,19 @@ class FanOut:
         together = reader.position == self._head and not reader.waits_for_keyframe
         if together and viewer.choose is None:
             self._settle(viewer)
+            self._rows.enter(viewer)
 
     def _deliver(self, viewer: Viewer, reader: Reader[Framed], items: list[Framed]) -> None:
         parts = []
+        place = viewer.place
         first, last = items[0], items[-1]
-        if viewer.header is None:
+        if place.header is None:
             parts.append(self._feed.greeting(first.header))
         if viewer.fresh:
             # What passed while it waited for a keyframe is no loss.
             viewer.fresh = False
             viewer.dropped -= reader.skipped
-        if first.is_media and viewer.header is not first.header:
+        if first.is_media and place.header is not first.header:
             items = [*self._feed.prologue(first), *items]
         choose = viewer.choose
         if choose is None:
@@ -381,10 +373,10 @@ class FanOut:
         if data := b"".join(parts):
             viewer.write(data)
             self._stats.catch_ups += 1
-        viewer.last_ms = last.time_ms
+        place.last_ms = last.time_ms
         # A header counts once media has followed it: a jump may have cut it short.
         if last.is_media:
-            viewer.header = last.header
+            place.header = last.header
 
     def _settle(self, viewer: Viewer) -> None:
         """Takes the reader off, and keeps what it counted."""
@@ -396,8 +388,9 @@ class FanOut:
 
     def _rest(self, viewer: Viewer) -> None:
         """Nothing more for this viewer; a join that is under way passes it over."""
+        self._rows.leave(viewer)
         self._settle(viewer)
-        viewer.position = -1
+        viewer.place.position = -1
 
     # ---- time and the end -------------------------------------------------------------------
 
@@ -406,6 +399,7 @@ class FanOut:
         passed_ms = max(1, (now_ns - self._counted_ns) // _MS)
         self._counted_ns = now_ns
         newest_ms = self._newest_ms()
+        self._rows.close_up()
         for viewer in list(self._viewers):
             session = viewer.session
             session.bit_rate = (session.bytes_sent - viewer.sent_before) * 8_000 // passed_ms
@@ -416,7 +410,7 @@ class FanOut:
             reader = viewer.reader
             waits = viewer.paused or (reader is not None and reader.waits_for_keyframe)
             nothing_due = waits and not viewer.transport.get_write_buffer_size()
-            session.lag_ms = 0 if nothing_due else max(0, newest_ms - viewer.last_ms)
+            session.lag_ms = 0 if nothing_due else max(0, newest_ms - viewer.place.last_ms)
             if reader is not None and session.lag_ms > self._settings.max_lag_ms:
                 self._stats.too_slow += 1
                 self._let_go(viewer, f"it reads too slowly: {session.lag_ms} ms behind")
@@ -429,7 +423,7 @@ class FanOut:
         for viewer in list(self._viewers):
             reader = viewer.reader
             behind = reader is not None and not reader.waits_for_keyframe
-            if viewer.paused or not behind or viewer.position >= self._log.end:
+            if viewer.paused or not behind or viewer.place.position >= self._log.end:
                 self._let_go(viewer, reason, over=True)
 
     def _let_go(self, viewer: Viewer, reason: str, *, over: bool = False) -> None:

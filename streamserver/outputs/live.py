@@ -61,7 +61,7 @@ class LiveViewer:
     @property
     def header(self) -> Header | None:
         """What its decoder has got; None before its first keyframe."""
-        return self._viewer.header
+        return self._viewer.place.header
 
     def leave(self) -> None:
         """Sends nothing any more. A second call does nothing."""

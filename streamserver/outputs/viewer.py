@@ -8,7 +8,7 @@ from streamserver.feeds.framed import Framed
 from streamserver.hub.readers import Reader
 from streamserver.hub.sessions import Session
 
-__all__ = ["Choose", "Transport", "Viewer"]
+__all__ = ["Choose", "Envelope", "Place", "Transport", "Viewer"]
 
 
 class Transport(Protocol):
@@ -28,6 +28,24 @@ Choose = Callable[[Framed], bytes | None]
 """The bytes of an item as one viewer wants them; None to leave it out."""
 
 
+Envelope = Callable[[bytes], bytes]
+"""What is put around each write."""
+
+
+class Place:
+    """Where a viewer is. Those who are together share one: see `streamserver.outputs.rows`."""
+
+    __slots__ = ("header", "last_ms", "position")
+
+    def __init__(self, position: int, header: Header | None, last_ms: int) -> None:
+        self.position = position
+        """The position behind the last item that it got."""
+        self.header = header
+        """The header that its decoder has; None before the first."""
+        self.last_ms = last_ms
+        """The time of the last item that it got, on the log's time line."""
+
+
 class Viewer:
     """A viewer, from its entry to its end.
 
@@ -36,8 +54,8 @@ class Viewer:
     """
 
     __slots__ = (
-        "choose", "dropped", "ended", "envelope", "fresh", "header", "last_ms", "paused",
-        "position", "reader", "sent_before", "session", "transport",
+        "choose", "dropped", "ended", "envelope", "fresh", "paused", "place", "reader",
+        "sent_before", "session", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +64,7 @@ class Viewer:
         session: Session,
         ended: Callable[[str, bool], None],
         *,
-        envelope: Callable[[bytes], bytes] | None = None,
+        envelope: Envelope | None = None,
         choose: Choose | None = None,
     ) -> None:
         """``ended(reason, over)`` is told when the fan-out lets it go: with a reason for people,
@@ -57,12 +75,8 @@ class Viewer:
         self.envelope = envelope
         self.choose = choose
         self.reader: Reader[Framed] | None = None
-        self.position = -1
-        """The position behind the last item that it got."""
-        self.header: Header | None = None
-        """The header that its decoder has; None before the first."""
-        self.last_ms = 0
-        """The time of the last item that it got, on the log's time line."""
+        self.place = Place(-1, None, 0)
+        """Its own, or that of all in its row, and then only read."""
         self.fresh = True
         """Whether it has got nothing since it came, or came back from a pause."""
         self.paused = False
@@ -77,4 +91,4 @@ class Viewer:
         if self.envelope is not None:
             data = self.envelope(data)
         self.transport.write(data)
-        self.session.bytes_sent += len(data)
+        self.session.sent_alone += len(data)

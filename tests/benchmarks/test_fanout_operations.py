@@ -18,8 +18,8 @@ from tests.outputs import helpers_live
 from tests.outputs.webrtc import helpers_webrtc
 from tests.rtp.publisher import AUDIO, SECOND, VIDEO, Publisher
 
-RTMP_VIEWER_CALLS = 2
-"""For one RTMP or FLV viewer and one join."""
+RTMP_VIEWER_CALLS = 0.7
+"""For one RTMP or FLV viewer and one join, beside what its transport is asked and given."""
 
 WHEP_PICTURE_CALLS = 8
 """For one WebRTC viewer and one picture, however many packets it has."""
@@ -42,6 +42,9 @@ class QuietTransport(helpers_live.FakeTransport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def is_closing(self) -> bool:
+        return False
 
 
 class QuietSrtp:

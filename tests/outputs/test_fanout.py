@@ -492,6 +492,25 @@ def test_a_removed_viewer_is_not_written_to_even_within_a_join():
     assert [numbers(got(viewer)) for viewer in viewers] == [[0, 1, 2]] * 8 + [[0, 1]] * 8
 
 
+def test_what_was_sent_is_exact_whoever_asks_even_within_a_join():
+    world = World()
+    fill(world, 1)
+    viewers = [world.viewer() for _ in range(20)]
+    for viewer in viewers:
+        world.fan_out.add(viewer)
+    world.settle()
+    world.look_ns = world.slicer.budget_ns
+    world.append()
+    world.clock.advance(s=1)
+    unlike = 0
+    for _ in range(20):
+        world.turns.run()
+        assert [viewer.session.bytes_sent for viewer in viewers] == [len(got(v)) for v in viewers]
+        unlike += len({len(got(viewer)) for viewer in viewers}) > 1
+    assert unlike
+    assert world.stats.writes == 20
+
+
 STEPS = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 30), st.integers(10, 400)),
     st.tuples(st.just("keyframe"), st.just(0), st.integers(10, 2_000)),
@@ -549,6 +568,7 @@ def test_nothing_vanishes_or_comes_twice_but_what_is_counted(steps):
     for viewer in viewers:
         transport = viewer.transport
         assert isinstance(transport, FakeTransport)
+        assert viewer.session.bytes_sent == transport.written
         seen = numbers(transport.data)
         assert all(count == 1 for count in Counter(seen).values()) or viewer in paused
         assert transport.peak <= 2_000 + largest + len(b"<hello><mx><vx>")

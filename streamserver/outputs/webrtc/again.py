@@ -55,7 +55,7 @@ def send_again(
         stats.overflows += 1
         return False
     stats.retransmitted += 1
-    viewer.session.bytes_sent += len(packet)
+    viewer.session.sent_alone += len(packet)
     return True
 
 

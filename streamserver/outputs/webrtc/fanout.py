@@ -308,7 +308,7 @@ class WebRtcFanOut:
         outgoing.packets += packets
         outgoing.octets += item.size
         viewer.stats.packets += packets
-        viewer.session.bytes_sent += size
+        viewer.session.sent_alone += size
         if item.is_video:
             viewer.begun = True
         stats.packets += packets
