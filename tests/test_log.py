@@ -144,7 +144,7 @@ def test_whatever_is_appended_bounds_hold_and_nothing_is_reordered(items):
 
 def state(log: Log[str]) -> tuple[object, ...]:
     return (
-        *(log.start, log.end, log.bytes, log.span_ms, log.evicted, log.peak_bytes),
+        *(log.start, log.end, log.bytes, log.span_ms, log.evicted),
         *(log.newest_keyframe, log.keyframe_before(log.end), log.keyframe_after(log.start)),
         *(log.since(0), log.size_between(log.start, log.end), log.age_ms(log.start)),
     )
@@ -199,7 +199,7 @@ def test_a_long_run_holds_no_more_than_its_bounds_and_lets_go_of_the_rest():
     items = [str(index) for index in range(2_000)]
     log.extend(items, sizes=[30] * 2_000, at_ms=[0] * 2_000, keyframes=[0, 1_998])
     assert log.since(0) == ["1997", "1998", "1999"]
-    assert (log.bytes, log.peak_bytes, log.evicted) == (90, 90, 1_997)
+    assert (log.bytes, log.evicted) == (90, 1_997)
     assert log.keyframe_after(0) == log.newest_keyframe == 1_998
 
 

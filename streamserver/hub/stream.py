@@ -227,6 +227,7 @@ class Stream:
     _epochs: dict[int, tuple[Track, ...]] = field(default_factory=dict)
     _last_keyframe_ms: int | None = None
     _has_video: bool = False
+    _video: Track | None = None
 
     def tracks_of(self, epoch: int) -> tuple[Track, ...]:
         """The tracks of a recent epoch; the current ones when it is forgotten."""
@@ -245,6 +246,8 @@ class Stream:
         self._epochs[epoch] = tracks
         self._epochs.pop(epoch - _EPOCHS_KEPT, None)
         self._has_video = tracks[0].codec.kind == "video"
+        pictures = [track for track in tracks if track.codec.kind is _VIDEO]
+        self._video = pictures[0] if len(pictures) == 1 else None
         self._last_keyframe_ms = None
         self.frames = FrameMeter()
 
@@ -268,41 +271,41 @@ class Stream:
     def extend(self, packets: Sequence[Packet]) -> None:
         """Adds a run of packets of the current epoch, with the same effect as `append` of each.
 
-        What came together is measured once; a run that did not is added packet by packet.
+        Times of arrival do not fall. What came together is measured once; a run that did not is
+        added packet by packet.
         """
         if not packets:
             return
         received_ns = packets[0].received_ns
-        has_video = self._has_video
+        video = self._video
+        if packets[-1].received_ns != received_ns or (video is None and self._has_video):
+            for packet in packets:
+                self.append(packet)
+            return
         sizes: list[int] = []
         times: list[int] = []
+        # Log times of pictures, and the places of those that a decoder can begin with.
+        pictures: list[int] = []
+        entries: list[int] = []
         video_bytes = 0
-        # Log times of pictures, and those of them that a decoder can begin with.
-        pictures, keyframes = [], []
-        entries = []
         for packet in packets:
-            if packet.received_ns != received_ns:
-                for one in packets:
-                    self.append(one)
-                return
             track = packet.track
             at_ms = packet.dts * 1000 // track.clock_rate
             size = len(packet.data)
-            if track.codec.kind is _VIDEO:
+            if track is video:
                 video_bytes += size
                 pictures.append(at_ms)
                 if packet.keyframe:
-                    keyframes.append(at_ms)
                     entries.append(len(sizes))
-            elif not has_video and packet.keyframe:
+            elif video is None and packet.keyframe:
                 entries.append(len(sizes))
             sizes.append(size)
             times.append(at_ms)
         if pictures:
             self._count("video", len(pictures), video_bytes, received_ns)
             self.frames.extend(pictures)
-            for at_ms in keyframes:
-                self._measure_keyframes(at_ms)
+            for index in entries:
+                self._measure_keyframes(times[index])
         if len(pictures) < len(sizes):
             self._count("audio", len(sizes) - len(pictures), sum(sizes) - video_bytes, received_ns)
         self.last_packet_ns = received_ns
