@@ -1,6 +1,6 @@
 """What the cutter decides: where parts and segments end."""
 
-from dataclasses import dataclass
+import msgspec
 
 from streamserver.feeds.cmaf.fragment import AudioRun, VideoRun
 from streamserver.feeds.items import Target
@@ -8,9 +8,11 @@ from streamserver.feeds.items import Target
 __all__ = ["Cut", "PartCut", "SegmentCut"]
 
 
-@dataclass(frozen=True, slots=True)
-class PartCut:
-    """A part is complete; never without samples."""
+class PartCut(msgspec.Struct, frozen=True, gc=False):
+    """A part is complete; never without samples.
+
+    A struct, as all that every part makes anew: `Packet` says why.
+    """
 
     start: int
     """When it begins, in 1/90000 s of log time; where the part before it ended, if nothing jumped.
@@ -32,8 +34,7 @@ class PartCut:
     """Its audio samples."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentCut:
+class SegmentCut(msgspec.Struct, frozen=True, gc=False):
     """The segment is complete."""
 
     duration: int

@@ -4,9 +4,10 @@ Samples come as flat lists that go into the table with one call. The payload is 
 parts of a stream that few people watch are never asked for.
 """
 
-from dataclasses import dataclass
 from struct import Struct, pack
 from typing import Final
+
+import msgspec
 
 __all__ = ["NON_SYNC", "SYNC", "AudioRun", "VideoRun", "fragment"]
 
@@ -19,9 +20,9 @@ NON_SYNC: Final = 0x0101_0000
 _MOOF: Final = Struct(">I4sI4sII")
 _MDAT: Final = Struct(">I4s")
 
-# traf, tfhd, tfdt (64 bits) and trun in one go.
-_VIDEO_TRAF: Final = Struct(">I4s I4sII I4sIQ I4sIIi")
-_AUDIO_TRAF: Final = Struct(">I4s I4sIIII I4sIQ I4sIIi")
+# traf, tfhd, tfdt (64 bits) and trun in one go; what is the same in all of them stands packed.
+_VIDEO_TRAF: Final = Struct(">I16sI 12sQI 8sIi")
+_AUDIO_TRAF: Final = Struct(">I16sIII 12sQI 8sIi")
 
 _BASE_IS_MOOF: Final = 0x02_0000
 _DEFAULT_DURATION: Final = 0x08
@@ -33,9 +34,17 @@ _TRUN_VIDEO: Final = 0x0100_0000 | 0x001 | 0x100 | 0x200 | 0x400 | 0x800
 _TRUN_SIZES: Final = 0x0100_0000 | 0x001 | 0x200
 _TRUN_DURATIONS: Final = _TRUN_SIZES | 0x100
 
+_VIDEO_TFHD: Final = pack(">4sI4sI", b"traf", 16, b"tfhd", _BASE_IS_MOOF)
+_AUDIO_TFHD: Final = pack(
+    ">4sI4sI", b"traf", 24, b"tfhd", _BASE_IS_MOOF | _DEFAULT_DURATION | _DEFAULT_FLAGS
+)
+_TFDT: Final = pack(">I4sI", 20, b"tfdt", _TFDT_64)
+_VIDEO_TRUN: Final = pack(">4sI", b"trun", _TRUN_VIDEO)
+_SIZES_TRUN: Final = pack(">4sI", b"trun", _TRUN_SIZES)
+_DURATIONS_TRUN: Final = pack(">4sI", b"trun", _TRUN_DURATIONS)
 
-@dataclass(slots=True)
-class VideoRun:
+
+class VideoRun(msgspec.Struct, gc=False):
     """Video samples of one part, in decoding order."""
 
     track_id: int
@@ -51,8 +60,7 @@ class VideoRun:
     """The coded frames."""
 
 
-@dataclass(slots=True)
-class AudioRun:
+class AudioRun(msgspec.Struct, gc=False):
     """Audio samples of one part."""
 
     track_id: int
@@ -106,21 +114,14 @@ def _audio_table(audio: AudioRun, uniform: bool) -> bytes:
 
 
 def _video_traf(video: VideoRun, table: int, offset: int) -> bytes:
-    trun = 20 + table
     return _VIDEO_TRAF.pack(
-        *(44 + trun, b"traf"),
-        *(16, b"tfhd", _BASE_IS_MOOF, video.track_id),
-        *(20, b"tfdt", _TFDT_64, video.start),
-        *(trun, b"trun", _TRUN_VIDEO, len(video.data), offset),
-    )
+        64 + table, _VIDEO_TFHD, video.track_id, _TFDT, video.start,
+        20 + table, _VIDEO_TRUN, len(video.data), offset,
+    )  # fmt: skip
 
 
 def _audio_traf(audio: AudioRun, table: int, offset: int, uniform: bool) -> bytes:
-    trun = 20 + table
-    flags = _BASE_IS_MOOF | _DEFAULT_DURATION | _DEFAULT_FLAGS
     return _AUDIO_TRAF.pack(
-        *(52 + trun, b"traf"),
-        *(24, b"tfhd", flags, audio.track_id, audio.durations[0], SYNC),
-        *(20, b"tfdt", _TFDT_64, audio.start),
-        *(trun, b"trun", _TRUN_SIZES if uniform else _TRUN_DURATIONS, len(audio.data), offset),
-    )
+        72 + table, _AUDIO_TFHD, audio.track_id, audio.durations[0], SYNC, _TFDT, audio.start,
+        20 + table, _SIZES_TRUN if uniform else _DURATIONS_TRUN, len(audio.data), offset,
+    )  # fmt: skip

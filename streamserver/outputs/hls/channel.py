@@ -38,6 +38,13 @@ class _Broadcast:
     ts: TsFeed | None = None
     gone_at_ns: int | None = None
 
+    def tick(self, now_ns: int) -> None:
+        if self.delivery.somebody_waits:
+            self.delivery.tick(now_ns)
+        if self.ts is not None and not self.ts.tick(now_ns):
+            self.ts.close()
+            self.ts = None
+
     def clear(self) -> None:
         if self.ts is not None:
             self.ts.close()
@@ -158,16 +165,17 @@ class Channel:
 
     def tick(self, now_ns: int) -> None:
         """Lets go of what waited or lingered long enough."""
-        for broadcast in self._broadcasts():
-            broadcast.delivery.tick(now_ns)
-            if broadcast.ts is not None and not broadcast.ts.tick(now_ns):
-                broadcast.ts.close()
-                broadcast.ts = None
-        if self.shown is not None and _is_gone(self.shown, now_ns):
-            self.retire(now_ns)
-        for broadcast in [past for past in self._past if _is_gone(past, now_ns)]:
-            self._past.remove(broadcast)
-            broadcast.clear()
+        shown = self.shown
+        for broadcast in self._past:
+            broadcast.tick(now_ns)
+        if shown is not None:
+            shown.tick(now_ns)
+            if shown.gone_at_ns is not None and _is_gone(shown, now_ns):
+                self.retire(now_ns)
+        if self._past:
+            for broadcast in [past for past in self._past if _is_gone(past, now_ns)]:
+                self._past.remove(broadcast)
+                broadcast.clear()
 
     def clear(self) -> None:
         """Takes everything away, at shutdown."""

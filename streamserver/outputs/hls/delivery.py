@@ -164,6 +164,11 @@ class HlsDelivery:
         self.directory.clear()
         self._hint.forget()
 
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether `tick` would have anything to look at."""
+        return bool(self._next or self._waiters or self._hint_waiters or self._starting)
+
     def tick(self, now_ns: int) -> None:
         """Answers those whose time is over, and forgets those who went away."""
         self._waiters = self._sweep(self._waiters, now_ns, TIMED_OUT)

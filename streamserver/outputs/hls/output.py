@@ -161,7 +161,7 @@ class HlsOutput(StreamListener):
         self._ts = ts
         self._ids = SessionIds(secret, lifetime_s=settings.session_lifetime_s)
         self._channels: dict[StreamKey, Channel] = {}
-        self._on_air: dict[Stream, _OnAir] = {}
+        self._on_air: dict[StreamKey, _OnAir] = {}
 
     @property
     def held_bytes(self) -> int:
@@ -179,27 +179,27 @@ class HlsOutput(StreamListener):
 
     def stream_interrupted(self, stream: Stream) -> None:
         """Shows what came until now; players wait. What comes next is a new epoch anyway."""
-        on_air = self._on_air.get(stream)
-        if on_air is not None:
+        on_air = self._on_air.get(stream.key)
+        if on_air is not None and on_air.stream is stream:
             self._guarded(on_air, partial(self._interrupt, on_air))
 
     def stream_ended(self, stream: Stream, reason: str) -> None:
         """Ends the playlist; the media can still be fetched for a while."""
-        on_air = self._on_air.get(stream)
-        if on_air is None:
+        on_air = self._on_air.get(stream.key)
+        if on_air is None or on_air.stream is not stream:
             return
         self._guarded(on_air, partial(self._end, on_air, reason))
         on_air.stop()
-        self._on_air.pop(stream, None)
+        self._on_air.pop(stream.key, None)
 
     def tick(self, now_ns: int) -> None:
         """Lets time pass: call it a few times a second with monotonic time."""
         self.viewers.tick(now_ns)
         wall_s = self._wall_s()
-        for key, channel in list(self._channels.items()):
+        for channel in list(self._channels.values()):
             channel.tick(now_ns)
-            if channel.is_idle(wall_s):
-                self._drop_channel(key)
+            if channel.shown is None and channel.is_idle(wall_s):
+                self._drop_channel(channel.stream)
 
     def close(self) -> None:
         """Ends everything at shutdown; whoever waits is answered."""
@@ -297,7 +297,7 @@ class HlsOutput(StreamListener):
             feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
             stream.keyframes.want(STEADY_MS),
         ]
-        self._on_air[stream] = on_air
+        self._on_air[stream.key] = on_air
 
     def _feed(self, on_air: _OnAir) -> None:
         packets = on_air.source.packets
@@ -322,15 +322,15 @@ class HlsOutput(StreamListener):
 
     def catch_up(self, key: StreamKey) -> None:
         """Somebody comes who shall find what there is, as if it had been followed all the time."""
-        for stream, on_air in list(self._on_air.items()):
-            if stream.key != key:
-                continue
-            packets = on_air.source.packets
-            if not self._is_followed(on_air):
-                packets.end_quiet()
-                if on_air.feed.position < packets.end:
-                    self._guarded(on_air, partial(self._make_all, on_air))
-            on_air.wanted_ns = self.now_ns()
+        on_air = self._on_air.get(key)
+        if on_air is None:
+            return
+        packets = on_air.source.packets
+        if not self._is_followed(on_air):
+            packets.end_quiet()
+            if on_air.feed.position < packets.end:
+                self._guarded(on_air, partial(self._make_all, on_air))
+        on_air.wanted_ns = self.now_ns()
 
     def _make_all(self, on_air: _OnAir) -> None:
         self._feed(on_air)
@@ -365,7 +365,7 @@ class HlsOutput(StreamListener):
         self.stats.failures += 1
         stream.note("hls failed")
         logger.error("HLS of %s failed: %s", stream.key, error, exc_info=error)
-        self._on_air.pop(stream, None)
+        self._on_air.pop(stream.key, None)
         if on_air.tries >= _MAX_TRIES or stream.state is StreamState.ENDED:
             on_air.delivery.end()
             self._channels[stream.key].over(on_air.delivery, self.now_ns())

@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from streamserver.errors import LocalProtocolError
 from streamserver.feeds.items import CmafItem, Init, Part, SegmentEnd, Target
 from streamserver.outputs.hls.directory import Asked, Directory
@@ -38,8 +40,7 @@ class NamedInit:
     """Relative to the stream: ``<token>/init<epoch>.mp4``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NamedPart:
+class NamedPart(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A part and where it is found."""
 
     uri: str
@@ -373,6 +374,8 @@ class HlsWindow:
             segment.parts.clear()
 
     def _drop_inits(self) -> None:
+        if len(self._inits) < 2:
+            return
         used = {segment.init.uri for segment in (*self._retired, *self.listed)}
         for uri in [uri for uri, named in self._inits.items() if named is not self.init]:
             if uri not in used:
