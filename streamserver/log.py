@@ -36,9 +36,9 @@ class Log(Generic[T]):
     """
 
     __slots__ = (
-        "_at", "_base", "_bytes", "_closed", "_head", "_hurried", "_items", "_keyframes",
-        "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_unheard", "_wakers",
-        "evicted", "max_bytes", "max_ms",
+        "_at", "_base", "_bytes", "_closed", "_followed", "_head", "_hurried", "_items",
+        "_keyframes", "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_unheard",
+        "_wakers", "evicted", "max_bytes", "max_ms", "on_reader",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,9 @@ class Log(Generic[T]):
         self._wakers: dict[object, Callable[[], None]] = {}
         self._quiet: dict[object, Callable[[], int]] = {}
         self._hurried: dict[object, Callable[[], bool]] = {}
+        self._followed: dict[object, Callable[[], bool]] = {}
+        self.on_reader: Callable[[], None] | None = None
+        """Called when somebody new reads: who appends may have something that it holds back."""
         self._quiet_until_ms = _NEVER
         # Bytes that came since the wakers last ran.
         self._unheard = 0
@@ -103,6 +106,11 @@ class Log(Generic[T]):
     def hurried(self) -> bool:
         """Whether somebody wants every item as soon as it comes, large or small."""
         return any(hurried() for hurried in self._hurried.values())
+
+    @property
+    def followed(self) -> bool:
+        """Whether somebody waits for what a quiet reader makes of the items."""
+        return any(followed() for followed in self._followed.values())
 
     def append(self, item: T, *, size: int, at_ms: int, keyframe: bool = False) -> int:
         """Adds an item and answers its position.
@@ -210,6 +218,7 @@ class Log(Generic[T]):
         *,
         quiet_until_ms: Callable[[], int] | None = None,
         hurried: Callable[[], bool] | None = None,
+        followed: Callable[[], bool] | None = None,
     ) -> Callable[[], None]:
         """Calls ``waker`` once per turn in which something was appended, or the log closed.
 
@@ -217,7 +226,8 @@ class Log(Generic[T]):
         waker would have nothing to do: it may be spared appends before it that are neither
         keyframes nor large, and together less than an eighth of what the log may hold.
         ``hurried`` is asked now and then whether items may not come a few milliseconds later;
-        who is quiet is not, and all others are.
+        who is quiet is not, and all others are. ``followed`` is asked likewise whether anybody
+        waits for what this waker makes; without it nobody does.
         Answers the function that takes the waker off again.
         """
         token = object()
@@ -226,18 +236,23 @@ class Log(Generic[T]):
             self._quiet[token] = quiet_until_ms
         else:
             self._hurried[token] = hurried or (lambda: True)
-        self._quiet_until_ms = _NEVER
+        if followed is not None:
+            self._followed[token] = followed
+        self.end_quiet()
 
         def off() -> None:
             self._wakers.pop(token, None)
             self._quiet.pop(token, None)
             self._hurried.pop(token, None)
+            self._followed.pop(token, None)
 
         return off
 
     def end_quiet(self) -> None:
         """Whoever wanted quiet has changed its mind: the next append wakes."""
         self._quiet_until_ms = _NEVER
+        if self.on_reader is not None:
+            self.on_reader()
 
     def close(self, reason: str) -> None:
         """Ends the log; what is held stays readable. A second close does nothing."""

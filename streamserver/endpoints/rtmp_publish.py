@@ -27,6 +27,8 @@ class RtmpPublisher:
         self._publication = publication
         self._peer = peer
         self._ingest = RtmpIngest(publication.lease)
+        self._packets = publication.lease.stream.packets
+        self._packets.on_reader = self._patience.hurry
         logger.info(
             "%s publishes %s with %s",
             peer,
@@ -41,6 +43,8 @@ class RtmpPublisher:
             size += len(body)
         self.session.bytes_received += size
         self._ingest.media(messages, now_ns)
+        if self._patience.after_read:
+            self._patience.resume()
 
     def metadata(self, values: Sequence[AmfValue]) -> None:
         """``onMetaData`` has come."""
@@ -48,12 +52,14 @@ class RtmpPublisher:
 
     def tick(self, received_bytes: int) -> None:
         """Time passes; so many bytes have come over the connection."""
-        log = self._publication.lease.stream.packets
-        watched = self._publication.is_watched
-        self._patience.tick(received_bytes, hurried=log.hurried, watched=watched)
+        packets = self._packets
+        watched = self._publication.is_watched or packets.followed
+        self._patience.tick(received_bytes, hurried=packets.hurried, watched=watched)
 
     def close(self, reason: str) -> None:
         """The publisher has left, or must."""
+        if self._packets.on_reader == self._patience.hurry:
+            self._packets.on_reader = None
         self._patience.end()
         assembler = self._ingest.assembler
         assembler.flush()

@@ -48,11 +48,65 @@ def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
 
 
 def test_more_is_collected_while_nobody_watches():
-    patience = Patience(Transport())
-    ticks(patience, 83_000, 83_000, watched=False)
-    assert patience.mark == 32 * 1024
-    ticks(patience, 83_000)
+    transport = Transport()
+    patience = Patience(transport)
+    ticks(patience, 60_000, 60_000, 60_000, 60_000, watched=False)
+    assert patience.mark == 48_000
+    # One read in a tick or two: what counts is the second.
+    ticks(patience, 50_000, 100_000, 50_000, 50_000, watched=False)
+    assert transport.marks == [12_000, 24_000, 36_000, 48_000]
+    ticks(patience, 10_000_000, watched=False)
+    assert patience.mark == 64 * 1024
+    ticks(patience, 83_000, 83_000)
     assert patience.mark == 4096
+
+
+def test_whoever_falls_silent_unwatched_is_read_to_the_last_byte():
+    patience = Patience(Transport())
+    ticks(patience, *[60_000] * 4, watched=False)
+    ticks(patience, 0, watched=False)
+    assert patience.mark == 1
+    ticks(patience, 0, 0, 0, watched=False)
+    assert (patience.mark, patience.after_read) == (1, 0)
+
+
+def test_patience_goes_on_once_what_came_slowly_was_read():
+    patience = Patience(Transport())
+    ticks(patience, *[60_000] * 4, 0, watched=False)
+    assert (patience.mark, patience.after_read) == (1, 36_000)
+    patience.resume()
+    assert (patience.mark, patience.after_read) == (36_000, 0)
+    ticks(patience, 0, watched=False)
+    patience.hurry()
+    assert (patience.mark, patience.after_read) == (1, 0)
+
+
+def test_whoever_comes_has_what_is_there_read_at_once():
+    patience = Patience(Transport())
+    log: Log[bytes] = Log(max_ms=1000, max_bytes=1000, schedule=Turns())
+    log.on_reader = patience.hurry
+    ticks(patience, *[60_000] * 4, watched=False)
+    off = log.wake(lambda: None)
+    assert patience.mark == 1
+    off()
+    log.wake(lambda: None, quiet_until_ms=lambda: 1000)
+    ticks(patience, 60_000, watched=False)
+    assert patience.mark > 1
+    log.end_quiet()
+    assert patience.mark == 1
+
+
+def test_a_log_is_followed_while_somebody_waits_for_what_is_made_of_it():
+    log: Log[bytes] = Log(max_ms=1000, max_bytes=1000, schedule=Turns())
+    viewers: list[str] = []
+    found = [log.followed]
+    off = log.wake(lambda: None, quiet_until_ms=lambda: 0, followed=lambda: bool(viewers))
+    found.append(log.followed)
+    viewers.append("somebody")
+    found.append(log.followed)
+    off()
+    found.append(log.followed)
+    assert found == [False, False, True, False]
 
 
 def test_who_falls_silent_or_sends_little_is_read_at_once():

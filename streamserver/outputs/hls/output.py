@@ -293,6 +293,7 @@ class HlsOutput(StreamListener):
             packets.wake(
                 partial(self._guarded, on_air, partial(self._feed, on_air)),
                 quiet_until_ms=partial(self._quiet_until_ms, on_air),
+                followed=partial(self._is_followed, on_air),
             ),
             feed.log.wake(partial(self._guarded, on_air, partial(self._deliver, on_air))),
             stream.keyframes.want(STEADY_MS),
