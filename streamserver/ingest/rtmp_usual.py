@@ -7,7 +7,7 @@ from typing import Final
 from streamserver.ingest.assembler import UnderWay
 from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads
 from streamserver.media.packet import Packet
-from streamserver.media.timeline import MAX_BACKWARD_MS, MAX_FORWARD_MS, Timeline
+from streamserver.media.timeline import Timeline
 from streamserver.media.track import VIDEO_CLOCK
 from streamserver.rtmp.message import VIDEO, Message
 
@@ -33,9 +33,11 @@ def usual_packets(
     """
     video_head, audio_head = heads[0].get, heads[1].get
     video, video_quick, audio, audio_quick, ticks, rate = tracks
-    shift, newest, last_video, last_audio = timeline.pace()
+    shift, latest, last_video, last_audio = timeline.pace()
     before_video, before_audio = last_video, last_audio
-    latest = newest + MAX_FORWARD_MS
+    # `ms_to_ticks`, without the call: twice the rate, and half a tick of the doubled one.
+    rate *= 2
+    audio_shift = shift * rate + 1000
     packets: list[Packet] = []
     append = packets.append
     message: Message | None = None
@@ -43,17 +45,11 @@ def usual_packets(
         type_id, at_ms, _, body = message
         if type_id == VIDEO:
             head = video_head(body[:SHORT_HEAD]) or video_head(body[:LONG_HEAD])
-            if head is None or video is None or at_ms <= last_video:
+            if head is None or at_ms <= last_video or at_ms > latest or video is None:
                 break
             start, is_composed, key_hint = head
             unit = video_quick(body[start:], key_hint)
             if unit is None:
-                break
-            if at_ms > newest:
-                if at_ms > latest:
-                    break
-                newest = at_ms
-            elif at_ms < newest - MAX_BACKWARD_MS:
                 break
             before_video, last_video = last_video, at_ms
             data, keyframe = unit
@@ -64,25 +60,18 @@ def usual_packets(
             append(Packet(video, pts, dts, 0, keyframe, data, now_ns))
         else:
             head = audio_head(body[:SHORT_HEAD]) or audio_head(body[:LONG_HEAD])
-            if head is None or audio is None or at_ms <= last_audio:
+            if head is None or at_ms <= last_audio or at_ms > latest or audio is None:
                 break
             unit = audio_quick(body[head[0] :], True)
             if unit is None:
                 break
-            if at_ms > newest:
-                if at_ms > latest:
-                    break
-                newest = at_ms
-            elif at_ms < newest - MAX_BACKWARD_MS:
-                break
             before_audio, last_audio = last_audio, at_ms
             data, keyframe = unit
-            # `ms_to_ticks`, without the call.
-            dts = (2 * (at_ms + shift) * rate + 1000) // 2000
+            dts = (at_ms * rate + audio_shift) // 2000
             append(Packet(audio, dts, dts, ticks, keyframe, data, now_ns))
     else:
         message = None
     if packets:
         video_step, audio_step = last_video - before_video, last_audio - before_audio
-        timeline.keep_pace(newest, last_video, video_step, last_audio, audio_step, now_ns)
+        timeline.keep_pace(last_video, video_step, last_audio, audio_step, now_ns)
     return packets, message

@@ -13,8 +13,6 @@ from streamserver.media.track import Kind
 
 __all__ = [
     "HEAD_ROOM_MS",
-    "MAX_BACKWARD_MS",
-    "MAX_FORWARD_MS",
     "Stamp",
     "Timeline",
     "ms_to_ticks",
@@ -25,8 +23,8 @@ HEAD_ROOM_MS: Final = 1_000
 """The log time of the first packet of a stream. A track that comes later and begins up to this much
 earlier keeps its place; whoever makes dates of log times takes it off the origin."""
 
-MAX_BACKWARD_MS: Final = 1_000
-MAX_FORWARD_MS: Final = 10_000
+_MAX_BACKWARD_MS: Final = 1_000
+_MAX_FORWARD_MS: Final = 10_000
 """Steps beyond these are jumps: a restart or a loop of the encoder, not late or lost media."""
 
 _OLD_DOMAIN_MS: Final = 1_000
@@ -160,7 +158,7 @@ class Timeline:
         else:
             step = wire_ms - self._newest_wire
             # Nearly always the next few milliseconds; the rest may have wrapped or jumped.
-            is_usual = -MAX_BACKWARD_MS <= step <= MAX_FORWARD_MS
+            is_usual = -_MAX_BACKWARD_MS <= step <= _MAX_FORWARD_MS
             time = self._newest + (step if is_usual else self._step_of(wire_ms))
             # A track that has jumped does not go back, and its packets come in order.
             may_be_old = self._old is not None and lane.wire is None
@@ -181,32 +179,29 @@ class Timeline:
     def pace(self) -> tuple[int, int, int, int]:
         """How usual packets are placed without `stamp`: by adding a number.
 
-        Answers what added to a time on the wire is the log time; the newest time on the wire; and
-        the newest of video and of audio there. A packet is usual that is later than the last one of
-        its track, at most `MAX_FORWARD_MS` later and `MAX_BACKWARD_MS` earlier than the newest.
-        What was placed so must be told to `keep_pace` before anything else is asked.
+        Answers what, added to a time on the wire, is the log time; the latest time on the wire that
+        is usual; and the newest of video and of audio there. A packet is usual that is later than
+        the newest of its track, and not too late. What was placed so must be told to `keep_pace`
+        before anything else is asked.
         """
         base = self._newest - self._newest_wire
         if self._pending:
             return base, 0, _NO_STEP, _NO_STEP
-        offset, floor = self._offset, self._floor
+        offset = self._offset
+        earliest = max(self._floor - offset, self._newest - _MAX_BACKWARD_MS + 1)
         video, audio = self._lanes.get(_VIDEO), self._lanes.get(_AUDIO)
         last_video = last_audio = _NO_STEP
-        # Not of a track that was held back at the beginning of its epoch.
-        if video and (wire := video.wire) is not None and floor <= video.log == wire + offset:
+        # Not of a track that lags, or was held back at the beginning of its epoch.
+        if video and (wire := video.wire) is not None and earliest <= wire == video.log - offset:
             last_video = wire - base
-        if audio and (wire := audio.wire) is not None and floor <= audio.log == wire + offset:
+        if audio and (wire := audio.wire) is not None and earliest <= wire == audio.log - offset:
             last_audio = wire - base
-        return base + offset, self._newest_wire, last_video, last_audio
+        # Within this no packet is too early behind another, whatever their order.
+        latest = min(last_video, last_audio) + _MAX_BACKWARD_MS
+        return base + offset, latest, last_video, last_audio
 
     def keep_pace(
-        self,
-        newest: int,
-        video: int,
-        video_step: int,
-        audio: int,
-        audio_step: int,
-        received_ns: int,
+        self, video: int, video_step: int, audio: int, audio_step: int, received_ns: int
     ) -> None:
         """Notes what was placed by `pace`: the newest times on the wire as they are now.
 
@@ -214,15 +209,18 @@ class Timeline:
         none came.
         """
         base = self._newest - self._newest_wire
-        self._newest, self._newest_wire, self._placed_ns = newest + base, newest, received_ns
+        newest = self._newest_wire
         if video_step:
+            newest = max(newest, video)
             lane = self._lanes[_VIDEO]
             lane.wire, lane.log = video + base, video + base + self._offset
             lane.step = video_step if video_step < _MAX_STEP_MS else _MAX_STEP_MS
         if audio_step:
+            newest = max(newest, audio)
             lane = self._lanes[_AUDIO]
             lane.wire, lane.log = audio + base, audio + base + self._offset
             lane.step = audio_step if audio_step < _MAX_STEP_MS else _MAX_STEP_MS
+        self._newest, self._newest_wire, self._placed_ns = newest + base, newest, received_ns
 
     def resume(self) -> None:
         """Says that the publisher is another connection, with a clock of its own.
@@ -241,10 +239,10 @@ class Timeline:
         return step
 
     def _is_jump(self, lane: _Lane, time: int) -> bool:
-        if -MAX_BACKWARD_MS <= time - self._newest <= MAX_FORWARD_MS:
+        if -_MAX_BACKWARD_MS <= time - self._newest <= _MAX_FORWARD_MS:
             return False
         own = lane.wire
-        return own is None or not -MAX_BACKWARD_MS <= time - own <= MAX_FORWARD_MS
+        return own is None or not -_MAX_BACKWARD_MS <= time - own <= _MAX_FORWARD_MS
 
     def _is_leftover(self, lane: _Lane, time: int, received_ns: int) -> bool:
         """Whether a packet still follows the clock from before the last jump."""

@@ -13,9 +13,7 @@ from streamserver.rtmp.message import (
     ABORT,
     AMF0_COMMAND,
     AMF3_COMMAND,
-    AUDIO,
     SET_CHUNK_SIZE,
-    VIDEO,
     Message,
     read_u32,
 )
@@ -40,10 +38,13 @@ _HEADER_BYTES: Final = (11, 7, 3)
 _INCOMPLETE: Final = -1
 _NO_MARKER: Final = b""
 _U32: Final = Struct(">I").unpack_from
-_U32_LE: Final = Struct("<I").unpack_from
-_TWO_U32: Final = Struct(">II").unpack_from
+_THREE_U32: Final = Struct(">III").unpack_from
 _SHORTEST_RUN: Final = 8
 _LONGEST_RUN: Final = 1 << 20
+_TYPE_1, _TYPE_2, _TYPE_3 = 1 << 30, 2 << 30, 3 << 30
+"""Where the types of a header begin, when its first four bytes are read as a number."""
+_AUDIO_OR_VIDEO: Final = 4
+"""Their types of messages, 8 and 9, without the last bit."""
 _COMMANDS: Final = (AMF0_COMMAND, AMF3_COMMAND)
 
 
@@ -52,6 +53,7 @@ class _ChunkStream:
 
     __slots__ = (
         "delta", "extended", "length", "marker", "partial", "stream_id", "timestamp", "type_id",
+        "wire_id",
     )  # fmt: skip
 
     def __init__(self, csid: int) -> None:
@@ -61,7 +63,8 @@ class _ChunkStream:
         """The 32 bit field of the last header that had one, if the last header had one."""
         self.length = 0
         self.type_id = 0
-        self.stream_id = 0
+        self.stream_id = self.wire_id = 0
+        """The message stream, and its bytes, which are the other way round, read as a number."""
         self.partial: bytearray | None = None
         """The payload of the unfinished message; None between messages."""
         self.marker = bytes((0xC0 | csid,)) if csid < 64 else _NO_MARKER
@@ -148,28 +151,36 @@ class ChunkDecoder:
         with care from its header on, to the same end. Answers where that begins, and how many
         headers were read.
         """
-        streams, append = self._streams, self._messages.append
+        streams, messages, append = self._streams, self._messages, self._messages.append
         new = tuple.__new__  # what `Message` calls too: half the time of a message without a body
         chunk_size, longest, run_limit = self._chunk_size, self._limits.media, self._run_limit
         stride = chunk_size + 1
-        count = 0
-        while count < most and position + 12 <= size:
-            head, length_and_type = _TWO_U32(data, position)
+        before = len(messages)
+        # A header has a byte at least: no more than ``most`` begin in as many bytes.
+        last = min(size - 12, position + most - 1)
+        while position <= last:
+            # Of a short header the next message is read too, and not looked at.
+            head, length_and_type, wire_id = _THREE_U32(data, position)
             stream = streams.get(head >> 24 & 0x3F)
-            if stream is None or stream.partial is not None:
+            if stream is None or stream.partial is not None or stream.extended is not None:
                 break
-            form, field = head >> 30, head & 0xFFFFFF
-            if form < 2:
+            field = head & 0xFFFFFF
+            if head < _TYPE_2:
                 length, type_id = length_and_type >> 8, length_and_type & 0xFF
-                start = position + 8 if form else position + 12
+                if head < _TYPE_1:
+                    if wire_id != stream.wire_id:
+                        break
+                    start, timestamp = position + 12, field
+                else:
+                    start, timestamp = position + 8, stream.timestamp + field & _MASK
             else:
                 length, type_id = stream.length, stream.type_id
-                start = position + 4
-                if form == 3:
-                    if stream.extended is not None:
-                        break
+                if head < _TYPE_3:
+                    start = position + 4
+                else:
                     start, field = position + 1, stream.delta
-            if field >= _EXTENDED or length > longest or (type_id != VIDEO and type_id != AUDIO):
+                timestamp = stream.timestamp + field & _MASK
+            if type_id >> 1 != _AUDIO_OR_VIDEO or length > longest or field >= _EXTENDED:
                 break
             end = start + length
             if length <= chunk_size:
@@ -183,23 +194,16 @@ class ChunkDecoder:
                     break
                 if data[start + chunk_size : end : stride] != stream.marker * more:
                     break
-                payload = bytearray(memoryview(data)[start:end])
+                payload = bytearray(data[start:end])
                 del payload[chunk_size::stride]
                 body = bytes(payload)
-            if form:
-                timestamp = (stream.timestamp + field) & _MASK
-            else:
-                timestamp = field
-                stream.stream_id = _U32_LE(data, position + 8)[0]
             stream.timestamp = timestamp
             stream.delta = field
-            stream.extended = None
             stream.length = length
             stream.type_id = type_id
             append(new(Message, (type_id, timestamp, stream.stream_id, body)))
             position = end
-            count += 1
-        return position, count
+        return position, len(messages) - before
 
     # ---- headers ------------------------------------------------------------------------
 
@@ -255,6 +259,7 @@ class ChunkDecoder:
             stream.extended = field if extended else None
             return self._continue(stream, data, position, size)
         if form == 0:
+            stream.wire_id = _U32(data, start + 7)[0]
             stream.stream_id = int.from_bytes(data[start + 7 : start + 11], "little")
             stream.timestamp = field
         else:

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from streamserver.media.timeline import (
     HEAD_ROOM_MS,
-    MAX_BACKWARD_MS,
-    MAX_FORWARD_MS,
     Stamp,
     Timeline,
     ms_to_ticks,
@@ -346,23 +344,31 @@ def place_at_pace(
     timeline: Timeline, packets: list[tuple[Kind, int]], received_ns: int
 ) -> list[int]:
     """Log times of the packets up to the first that is not usual, as `Timeline.pace` says it."""
-    shift, newest, *times = timeline.pace()
+    shift, latest, *times = timeline.pace()
     steps, placed = [0, 0], []
     for kind, wire in packets:
         number = (V, A).index(kind)
-        in_reach = newest - MAX_BACKWARD_MS <= wire <= newest + MAX_FORWARD_MS
-        if wire <= times[number] or not in_reach:
+        if not times[number] < wire <= latest:
             break
         steps[number], times[number] = wire - times[number], wire
-        newest = max(newest, wire)
         placed.append(wire + shift)
     if placed:
-        timeline.keep_pace(newest, times[0], steps[0], times[1], steps[1], received_ns)
+        timeline.keep_pace(times[0], steps[0], times[1], steps[1], received_ns)
     return placed
 
 
 def _known(timeline: Timeline) -> dict[str, str]:
     return {name: repr(getattr(timeline, name)) for name in Timeline.__slots__}
+
+
+def test_a_track_that_lags_or_pauses_does_not_slow_the_other():
+    publisher = Publisher()
+    assert (publisher.at(V, 5_000), publisher.at(A, 4_100)) == (1000, 100)
+    run = [(V, 5_033), (A, 4_121), (V, 5_066), (A, 4_142)]
+    assert place_at_pace(publisher.timeline, run, 0) == [1033, 121, 1066, 142]
+    assert publisher.at(V, 5_500) == 1500
+    run = [(V, 5_533), (V, 6_500), (A, 4_163)]
+    assert place_at_pace(publisher.timeline, run, 0) == [1533, 2500]
 
 
 def test_a_run_of_usual_packets_is_placed_whole():
