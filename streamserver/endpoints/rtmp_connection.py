@@ -403,6 +403,8 @@ class RtmpConnection(asyncio.Protocol):
         data = self.session.bytes_to_send()
         if data:
             transport.write(data)
+        elif not self.session.close_after_flush:
+            return  # what is unsent was looked at when it was written
         limit = _MAX_UNSENT_BYTES if self._watch is None else _MAX_UNSENT_PLAYING_BYTES
         if transport.get_write_buffer_size() > limit:
             self._outcome = "stalled"

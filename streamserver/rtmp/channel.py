@@ -1,7 +1,7 @@
 """The transport half of a connection, the same for server and client: handshake, chunks,
 control messages, acknowledgements. Bytes in, messages out; messages in, bytes out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from streamserver.rtmp.chunk import ChunkDecoder
@@ -82,6 +82,8 @@ class Channel:
         """Pings and bandwidth messages that came too often to be answered."""
         self._handshake: ServerHandshake | ClientHandshake | None = handshake
         self._decoder = _decoder(settings, awaits_connect)
+        self.messages: Callable[[], list[Message]] = self._decoder.messages
+        """Takes what was completed since the last call. Chunk sizes and aborts are done already."""
         self._encoder = ChunkEncoder()
         self._handshake_out = bytearray()
         self._out: list[bytes] = []
@@ -106,6 +108,11 @@ class Channel:
     def held_bytes(self) -> int:
         """Payload of unfinished messages held."""
         return self._decoder.held_bytes
+
+    @property
+    def media_of(self) -> int:
+        """See `ChunkDecoder`."""
+        return self._decoder.media_of
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Takes bytes. Raises `RemoteProtocolError`; what came before stays in `messages`."""
@@ -133,10 +140,6 @@ class Channel:
         self._max_headers = per_s
         self._headers_left = min(self._headers_left, per_s)
 
-    def messages(self) -> list[Message]:
-        """What was completed since the last call. Chunk sizes and aborts are done already."""
-        return self._decoder.messages()
-
     def send(self, message: Message, csid: int, *, full: bool = True) -> None:
         """Queues a message. The type SetChunkSize changes how the following ones are cut;
         ``full`` as in `ChunkEncoder.encode`."""
@@ -158,6 +161,8 @@ class Channel:
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""
+        if not self._out and not self._handshake_out:
+            return b""
         data = b""
         if self._handshake_out:
             data = bytes(self._handshake_out)

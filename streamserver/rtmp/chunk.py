@@ -45,6 +45,7 @@ _TYPE_1, _TYPE_2, _TYPE_3 = 1 << 30, 2 << 30, 3 << 30
 """Where the types of a header begin, when its first four bytes are read as a number."""
 _AUDIO_OR_VIDEO: Final = 4
 """Their types of messages, 8 and 9, without the last bit."""
+_MIXED: Final = -2
 _COMMANDS: Final = (AMF0_COMMAND, AMF3_COMMAND)
 
 
@@ -93,6 +94,9 @@ class ChunkDecoder:
         """Bytes of the current chunk that have not come."""
         self._partial_bytes = 0
         self._messages: list[Message] = []
+        self.media_of = _MIXED
+        """The message stream to which all `messages` belong, if these are audio and video and
+        nothing else; below 0 where they are not. Means nothing while there are none."""
         self._run_limit = _LONGEST_RUN
 
     @property
@@ -155,7 +159,7 @@ class ChunkDecoder:
         new = tuple.__new__  # what `Message` calls too: half the time of a message without a body
         chunk_size, longest, run_limit = self._chunk_size, self._limits.media, self._run_limit
         stride = chunk_size + 1
-        before = len(messages)
+        before, media_of = len(messages), self.media_of
         # A header has a byte at least: no more than ``most`` begin in as many bytes.
         last = min(size - 12, position + most - 1)
         while position <= last:
@@ -201,8 +205,12 @@ class ChunkDecoder:
             stream.delta = field
             stream.length = length
             stream.type_id = type_id
-            append(new(Message, (type_id, timestamp, stream.stream_id, body)))
+            stream_id = stream.stream_id
+            if stream_id != media_of:
+                media_of = _MIXED if messages else stream_id
+            append(new(Message, (type_id, timestamp, stream_id, body)))
             position = end
+        self.media_of = media_of
         return position, len(messages) - before
 
     # ---- headers ------------------------------------------------------------------------
@@ -409,6 +417,10 @@ class ChunkDecoder:
             self._obey(message)
         elif self._limits is not self._later and stream.type_id in _COMMANDS:
             self._limits = self._later
+        if stream.type_id >> 1 != _AUDIO_OR_VIDEO:
+            self.media_of = _MIXED
+        elif stream.stream_id != self.media_of:
+            self.media_of = _MIXED if self._messages else stream.stream_id
         self._messages.append(message)
 
     def _obey(self, message: Message) -> None:

@@ -82,6 +82,7 @@ _MEDIA: Final = frozenset({AUDIO, VIDEO})
 _DATA: Final = frozenset({AMF0_DATA, AMF3_DATA})
 _COMMANDS: Final = frozenset({AMF0_COMMAND, AMF3_COMMAND})
 _ANSWERS: Final = frozenset({"_result", "_error", "onStatus"})
+_HANDSHAKE: Final = ConnectionState.HANDSHAKE
 _ENDED: Final = (ConnectionState.CLOSING, ConnectionState.CLOSED)
 _SECOND: Final = 1_000_000_000
 
@@ -181,10 +182,26 @@ class ServerSession:
         """
         if self._state in _ENDED:
             return
+        channel = self._channel
+        fault: RemoteProtocolError | None = None
         try:
-            self._receive(data, now_ns)
-        except RemoteProtocolError as fault:
-            self._finish(str(fault))
+            try:
+                channel.receive(data, now_ns)
+            except RemoteProtocolError as caught:
+                # What came before the fault happened, however the bytes were split.
+                fault = caught
+            if self._state is _HANDSHAKE and not channel.in_handshake:
+                self._step(Step.HANDSHAKE_DONE)
+            messages = channel.messages()
+            if messages and channel.media_of == self._streams.live_id:
+                # Nothing but media of a publisher, as nearly always: all of it is one event.
+                self._add_media(MediaRun(channel.media_of, messages), now_ns)
+            else:
+                self._handle(messages, now_ns)
+            if fault is not None and self.state is not ConnectionState.CLOSING:
+                raise fault
+        except RemoteProtocolError as error:
+            self._finish(str(error))
             raise
 
     def handle_timeout(self, now_ns: int) -> None:
@@ -304,33 +321,7 @@ class ServerSession:
 
     # ---- messages ---------------------------------------------------------------------------
 
-    def _receive(self, data: bytes, now_ns: int) -> None:
-        fault: RemoteProtocolError | None = None
-        try:
-            self._channel.receive(data, now_ns)
-        except RemoteProtocolError as caught:
-            # What came before the fault happened, however the bytes were split.
-            fault = caught
-        if self._state is ConnectionState.HANDSHAKE and not self._channel.in_handshake:
-            self._step(Step.HANDSHAKE_DONE)
-        self._handle(self._channel.messages(), now_ns)
-        if fault is not None and self._state is not ConnectionState.CLOSING:
-            raise fault
-
     def _handle(self, messages: list[Message], now_ns: int) -> None:
-        """Takes messages; the list is not used any more by whoever hands it over."""
-        live_id = self._streams.live_id
-        for type_id, _, stream_id, _ in messages:
-            if stream_id != live_id or (type_id != VIDEO and type_id != AUDIO):
-                break
-        else:
-            # Nothing but media of a publisher, as nearly always: all of it is one event.
-            if messages:
-                self._add_media(MediaRun(live_id, messages), now_ns)
-            return
-        self._handle_each(messages, now_ns)
-
-    def _handle_each(self, messages: list[Message], now_ns: int) -> None:
         events, streams = self._events, self._streams
         for message in messages:
             type_id = message.type_id
@@ -354,8 +345,9 @@ class ServerSession:
 
     def _add_media(self, run: MediaRun, now_ns: int) -> None:
         self._last_media_ns = now_ns
-        if not run.continues(self._events):
-            self._events.append(run)
+        events = self._events
+        if not events or not run.continues(events):
+            events.append(run)
 
     def _handle_media(self, message: Message, now_ns: int) -> None:
         """Media and data off the hot path: before the decision, or from an aggregate."""

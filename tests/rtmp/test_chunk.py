@@ -408,11 +408,12 @@ def media_pieces(draw: st.DrawFn) -> bytes:
     field = draw(st.sampled_from([0, 1, 40, 40, 40, 0xFFFFFE, 0xFFFFFF, 0xFFFFFFE7]))
     extended = draw(st.sampled_from([None, field])) if field >= 0xFFFFFF else None
     csid = draw(st.sampled_from([4, 6, 6, 6, 64]))
+    stream_id = draw(st.sampled_from([1, 1, 1, 1, 1, 2]))
     type_id = draw(st.sampled_from([AUDIO, VIDEO, VIDEO, AMF0_DATA]))
     length = draw(st.sampled_from([0, 1, 4, 15, 16, 17, 31, 32, 33, 33, 40]))
     wire = b""
     for form in draw(st.sampled_from([(0,), (1,), (1, 2), (0, 2), (1, 3), (0, 3), (1, 2, 3)])):
-        first = header(form, csid, field, length, type_id, 1)
+        first = header(form, csid, field, length, type_id, stream_id)
         if form == 3 and extended is not None:
             first += field.to_bytes(4, "big")
         wire += b"".join(chunks(bytes(range(1, 1 + length)), first, csid, 16, extended))
@@ -428,6 +429,18 @@ ODD_PIECES = st.sampled_from(
         b"\x46\x00",
     ]
 )
+
+
+def taken(decoder: ChunkDecoder) -> list[Message]:
+    """Its messages, which are what it says of them."""
+    media_of, messages = decoder.media_of, decoder.messages()
+    if messages:
+        is_media = all(message.type_id in (AUDIO, VIDEO) for message in messages)
+        streams = {message.stream_id for message in messages}
+        assert {max(media_of, -1)} == (streams if is_media and len(streams) == 1 else {-1})
+    return messages
+
+
 PIECES = st.lists(st.one_of([st.composite(media_pieces)()] * 12 + [ODD_PIECES]), max_size=16)
 
 
@@ -448,9 +461,10 @@ def test_the_loop_for_whole_media_reads_what_care_reads(pieces, cuts, most):
             for piece in split_at(b"".join(pieces), cuts):
                 outcome.append(decoder.feed(piece, most))
                 outcome.append((decoder.held_bytes, decoder.chunk_size))
+                outcome.append(taken(decoder))
         except RemoteProtocolError as fault:
             outcome.append(str(fault))
-        outcome.append(decoder.messages())
+        outcome.append(taken(decoder))
     assert outcomes[0] == outcomes[1]
 
 
