@@ -356,7 +356,7 @@ class Server:
     def _make_notices(self, parts: Parts) -> HookNotices:
         hub = parts.hub
         notices = make_notices(parts.access, hub.registry, hub.sessions, self.clock)
-        hub.driver.add_ticker(notices.tick)
+        hub.driver.add_ticker(notices.tick, seldom=True)
         self._closing.push_async_callback(notices.close)
         return notices
 

@@ -60,15 +60,10 @@ class Hub:
         trim = partial(asyncio.get_running_loop().run_in_executor, None, malloc_trim)
         memory = MemoryReturn(clock.monotonic_ns, trim)
         self.registry.add_listener(memory)
-        for part in (
-            self.ends,
-            self.registry,
-            self.limits,
-            self.feeds,
-            memory,
-            self.lag,
-        ):
+        for part in (self.registry, self.lag):
             self.driver.add_ticker(part.tick)
+        for part in (self.ends, self.limits, self.feeds, memory):
+            self.driver.add_ticker(part.tick, seldom=True)
 
     def _open_video_renditions(self, ground: Ground) -> VideoRenditions | None:
         config = ground.config

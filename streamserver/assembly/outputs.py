@@ -134,6 +134,6 @@ def start_pulls(ground: Ground, hub: Hub, publishing: Publishing) -> Pulls:
     )
     hub.registry.add_listener(pulls)
     hub.registry.add_supplier(pulls.supply)
-    hub.driver.add_ticker(pulls.tick)
+    hub.driver.add_ticker(pulls.tick, seldom=True)
     pulls.start()
     return pulls

@@ -105,5 +105,5 @@ async def open_events(
         # Only now: the queues of the webhooks are on their way to the storage.
         record.touch()
     callbacks.start(log)
-    driver.add_ticker(announcer.tick)
+    driver.add_ticker(announcer.tick, seldom=True)
     return Eventing(log, announcer, record, sent, client, callbacks)

@@ -12,6 +12,9 @@ __all__ = ["Driver"]
 _TICK_S = 0.25
 """How often windows and deadlines are looked at: well below the shortest of them."""
 
+_SELDOM = 4
+"""Every so many ticks comes what needs no more: an idle process then touches half as much."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,6 +29,8 @@ class Driver:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tickers: list[Callable[[int], None]] = []
+        self._often: list[Callable[[int], None]] = []
+        self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self, function: Callable[[], None]) -> None:
@@ -36,9 +41,11 @@ class Driver:
         """Runs a function once, in so many milliseconds; answers what calls it off."""
         return self._loop.call_later(ms / 1000, function).cancel
 
-    def add_ticker(self, ticker: Callable[[int], None]) -> None:
-        """Calls ``ticker(now_ns)`` four times a second."""
+    def add_ticker(self, ticker: Callable[[int], None], *, seldom: bool = False) -> None:
+        """Calls ``ticker(now_ns)`` four times a second; once where ``seldom``."""
         self._tickers.append(ticker)
+        if not seldom:
+            self._often.append(ticker)
 
     def start(self) -> None:
         """Begins to tick."""
@@ -53,7 +60,8 @@ class Driver:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(_TICK_S, self._tick)
         self.last_tick_ns = now_ns = self._clock.monotonic_ns()
-        for ticker in self._tickers:
+        self._ticks += 1
+        for ticker in self._often if self._ticks % _SELDOM else self._tickers:
             try:
                 ticker(now_ns)
             except Exception as error:  # A ticker that fails once must not stop the others' time.

@@ -90,23 +90,21 @@ def why_not_offered(track: Track, offered: Collection[Codec]) -> str | None:
 
 
 def _has_b_frames(track: Track, log: Log[Packet] | None) -> bool:
-    seen, newest = 0, -1
-    for packet in _pictures(track, log):
-        # A constant distance of pts and dts is harmless; a step back is a B-frame.
-        if packet.pts < newest:
-            return True
-        newest = max(newest, packet.pts)
-        seen += 1
+    shown = _times_shown(track, log)
+    # A constant distance of pts and dts is harmless; a step back is a B-frame.
+    if shown != sorted(shown):
+        return True
     # Too early to see one: the encoder's word is taken.
-    return seen < _ENOUGH // 2 and _declares_b_frames(track)
+    return len(shown) < _ENOUGH // 2 and _declares_b_frames(track)
 
 
-def _pictures(track: Track, log: Log[Packet] | None) -> list[Packet]:
+def _times_shown(track: Track, log: Log[Packet] | None) -> list[int]:
+    """When the newest pictures are shown, in the order in which they came."""
     if log is None:
         return []
     # Sound stands between: three packets for each picture are more than there ever are.
     recent = log.since(max(log.start, log.end - 4 * _ENOUGH))
-    return [packet for packet in recent if packet.track is track]
+    return [packet.pts for packet in recent if packet.track is track]
 
 
 def _declares_b_frames(track: Track) -> bool:
