@@ -7,6 +7,7 @@ does here, `Cutter.push` would do with it as well; any that may do more is left 
 from collections.abc import Sequence
 
 from streamserver.feeds.cmaf.fragment import NON_SYNC
+from streamserver.feeds.cmaf.frames import frame_samples
 from streamserver.feeds.cmaf.queues import (
     DRIFT,
     ROUNDING,
@@ -43,17 +44,36 @@ def take_usual(
     written, last = video.written, video.last
     interval, shortest, lead = video.interval, video.shortest, video.lead
     # An audio clock that is not the file's is left to the careful way.
-    audio_track, sounds, fixed, sound_end, sound_weight = None, [], 0, 0, 0
+    audio_track, sounds, durations, fixed, sound_end, sound_weight = None, [], [], 0, 0, 0
     if audio is not None and not audio.scaled:
-        audio_track, fixed = audio.track, audio.fixed
+        audio_track, fixed, durations = audio.track, audio.fixed, audio.durations
         sounds, sound_end, sound_weight = audio.data, audio.end, audio.weight
+        if not sounds:
+            # A part that has none yet begins with the next.
+            audio.start = sound_end
+    early, late, sample_cost = -DRIFT, DRIFT, SAMPLE_COST
     left = len(packets)
     for index in range(first, left):
         packet = packets[index]
-        data = packet.data
-        if packet.track is video_track:
-            # As `VideoQueue.measure` and `VideoQueue.append`; nothing is changed before it is
-            # sure that the part goes on.
+        track, data = packet.track, packet.data
+        if track is audio_track:
+            # As `AudioQueue.append`; nothing is changed before it is sure that the part goes on.
+            frame = packet.duration or fixed or frame_samples(packet)
+            ends = sound_end + frame
+            heavier = sound_weight + len(data) + sample_cost
+            if (
+                not early <= packet.pts - sound_end <= late
+                or ends > audio_deadline
+                or heavier > max_weight
+                or not data
+            ):
+                left = index
+                break
+            sounds.append(data)
+            durations.append(frame)
+            sound_end, sound_weight = ends, heavier
+        elif track is video_track:
+            # As `VideoQueue.measure` and `VideoQueue.append`.
             dts = packet.dts
             step = dts - last
             if packet.keyframe or not data or step > SLOWEST:
@@ -63,37 +83,22 @@ def take_usual(
             least = step if step < shortest else shortest + (smooth - shortest - ROUNDING >> 6)
             if smooth < SHORTEST_INTERVAL:
                 smooth = SHORTEST_INTERVAL
-            lasts = least if least > smooth >> 1 else smooth >> 1
+            half = smooth >> 1
+            lasts = least if least > half else half
             at = dts if dts > written else written + 1
-            heavier = weight + len(data) + SAMPLE_COST
-            end = dts + lasts if dts + lasts > at else at + 1
+            end = dts + lasts
+            if end <= at:
+                end = at + 1
+            size = len(data)
+            heavier = weight + size + sample_cost
             if end + smooth > deadline or heavier > max_weight:
                 left = index
                 break
             last, interval, shortest, lead, weight = dts, smooth, least, lasts, heavier
             table[-4] = at - written
-            table += (0, len(data), NON_SYNC, packet.pts - at)
+            table += (0, size, NON_SYNC, packet.pts - at)
             written = at
             frames.append(data)
-        elif audio is not None and packet.track is audio_track:
-            # As `AudioQueue.append`.
-            frame = packet.duration or fixed or audio.frame(packet)
-            drift = packet.pts - sound_end
-            heavier = sound_weight + len(data) + SAMPLE_COST
-            if (
-                not data
-                or not -DRIFT <= drift <= DRIFT
-                or sound_end + frame > audio_deadline
-                or heavier > max_weight
-            ):
-                left = index
-                break
-            if not sounds:
-                audio.start = sound_end
-            sounds.append(data)
-            audio.durations.append(frame)
-            sound_end += frame
-            sound_weight = heavier
         else:
             left = index
             break

@@ -75,6 +75,10 @@ def presence_ns(target_duration_s: int) -> int:
     return max(10_000_000_000, 1_500_000_000 * target_duration_s + 2_000_000_000)
 
 
+def _nobody(reason: str) -> None:
+    """Closes a session that is over."""
+
+
 class HlsViewers:
     """All HLS viewers of the server, by session id.
 
@@ -212,6 +216,8 @@ class HlsViewers:
             del self._per_address[ip]
         self._left(viewer, reason)
         self._table.remove(session)
+        # It leads to the viewer, who has the session: nothing else would take them apart.
+        session.close = _nobody
 
     def _forget_kicks(self) -> None:
         now_s = self._wall_ns() // 1_000_000_000
