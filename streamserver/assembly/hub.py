@@ -60,10 +60,10 @@ class Hub:
         trim = partial(asyncio.get_running_loop().run_in_executor, None, malloc_trim)
         memory = MemoryReturn(clock.monotonic_ns, trim)
         self.registry.add_listener(memory)
-        for part in (self.registry, self.lag):
-            self.driver.add_ticker(part.tick)
-        for part in (self.ends, self.limits, self.feeds, memory):
-            self.driver.add_ticker(part.tick, seldom=True)
+        for often in (self.registry.tick, self.lag.tick):
+            self.driver.add_ticker(often)
+        for seldom in (self.ends.tick, self.limits.tick, self.feeds.tick, memory.tick):
+            self.driver.add_ticker(seldom, seldom=True)
 
     def _open_video_renditions(self, ground: Ground) -> VideoRenditions | None:
         config = ground.config
