@@ -6,7 +6,7 @@ from typing import Final
 from streamserver.hub.sessions import Tally
 from streamserver.hub.slicer import STEPS
 from streamserver.outputs.blocks import Block
-from streamserver.outputs.viewer import Place, Viewer
+from streamserver.outputs.viewer import Place, Transport, Viewer
 
 __all__ = ["LeftOut", "Row", "Rows"]
 
@@ -26,7 +26,7 @@ class Row(Place):
     Their place and the bytes that they are handed are kept once, for all of them.
     """
 
-    __slots__ = ("envelope", "tally", "viewers")
+    __slots__ = ("_transports", "envelope", "tally", "viewers")
 
     def __init__(self, viewer: Viewer) -> None:
         """A row for this viewer and its like; it is not in it yet."""
@@ -35,6 +35,9 @@ class Row(Place):
         self.envelope = viewer.envelope
         self.tally = Tally()
         self.viewers: list[Viewer] = []
+        self._transports: list[Transport] = []
+        """Theirs, in the same order: what a write need not touch is not fetched into a cache that
+        the media before it has emptied."""
 
     def suits(self, viewer: Viewer) -> bool:
         """Whether a viewer is at this very place."""
@@ -54,26 +57,28 @@ class Row(Place):
         it need not be fast.
         """
         data = block.data
-        left_out: list[LeftOut] = []
+        odd: dict[Transport, Exception | None] = {}
         try:
             if self.envelope is not None:
                 data = self.envelope(data)
         except Exception as error:  # None of them can be sent anything.
-            left_out = [(viewer, error) for viewer in self.viewers]
-        for viewer in self.viewers if not left_out else ():
-            transport = viewer.transport
+            odd = dict.fromkeys(self._transports, error)
+        for transport in self._transports if not odd else ():
             try:
                 if transport.is_closing():
-                    left_out.append((viewer, None))
+                    odd[transport] = None
                     continue
                 unsent = transport.get_write_buffer_size()
                 # An empty transport takes any block: one frame may be larger than the bound.
                 if unsent and unsent > most_unsent:
-                    left_out.append((viewer, None))
+                    odd[transport] = None
                     continue
                 transport.write(data)
             except Exception as error:  # It must not stop the others.
-                left_out.append((viewer, error))
+                odd[transport] = error
+        left_out = []
+        if odd:
+            left_out = [(v, odd[v.transport]) for v in self.viewers if v.transport in odd]
         for viewer, _ in left_out:
             self.let_out(viewer)
         self.tally.bytes += len(data)
@@ -86,12 +91,14 @@ class Row(Place):
     def let_in(self, viewer: Viewer) -> None:
         """It is where the row is, from now on."""
         self.viewers.append(viewer)
+        self._transports.append(viewer.transport)
         viewer.place = self
         viewer.session.count_with(self.tally)
 
     def let_out(self, viewer: Viewer) -> None:
         """It stays where the row is now."""
-        self.viewers.remove(viewer)
+        index = self.viewers.index(viewer)
+        del self.viewers[index], self._transports[index]
         viewer.place = Place(self.position, self.header, self.last_ms)
         viewer.session.count_with(None)
 

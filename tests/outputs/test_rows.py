@@ -3,7 +3,7 @@
 from streamserver.outputs.blocks import Block
 from streamserver.outputs.rows import Row, Rows
 from streamserver.outputs.viewer import Place, Viewer
-from tests.outputs.helpers_live import FakeTransport, World, header
+from tests.outputs.helpers_live import World, header
 
 WORLD = World()
 HEADER = header()
@@ -71,7 +71,7 @@ def test_who_is_left_out_of_a_write_has_neither_its_bytes_nor_its_place():
     rows = Rows()
     closing, fails, full, good = enter(rows, 4)
     closing.transport.closing = fails.transport.fails = True  # type: ignore[attr-defined]
-    full.transport = FakeTransport(kernel=0)
+    full.transport.kernel = 0  # type: ignore[attr-defined]
     full.transport.write(b"x" * 1_001)
     assert write(rows, block()) == [closing, fails, full]
     for viewer in (closing, fails, full):
