@@ -107,6 +107,9 @@ class ServerSession:
         self._settings = settings or SessionSettings()
         handshake = ServerHandshake(nonce=nonce)
         self._channel = Channel(handshake, self._settings, awaits_connect=True)
+        self.bytes_to_send: Callable[[], bytes] = self._channel.bytes_to_send
+        """Takes what must be written: whole messages, so that a feed's bytes, cut at
+        ``settings.chunk_size``, may be written between two calls."""
         self._grant_headers(self._settings.max_headers_before_request)
         self._has_asked = False
         self._state = ConnectionState.HANDSHAKE
@@ -155,11 +158,6 @@ class ServerSession:
         events, self._events = self._events, []
         return events
 
-    def bytes_to_send(self) -> bytes:
-        """Takes what must be written: whole messages, so that a feed's bytes, cut at
-        ``settings.chunk_size``, may be written between two calls."""
-        return self._channel.bytes_to_send()
-
     @property
     def next_timeout_ns(self) -> int | None:
         """When `handle_timeout` wants to be called; None while nothing can time out."""
@@ -193,9 +191,13 @@ class ServerSession:
             if self._state is _HANDSHAKE and not channel.in_handshake:
                 self._step(Step.HANDSHAKE_DONE)
             messages = channel.messages()
-            if messages and channel.media_of == self._streams.live_id:
+            live_id = self._streams.live_id
+            if messages and channel.media_of == live_id:
                 # Nothing but media of a publisher, as nearly always: all of it is one event.
-                self._add_media(MediaRun(channel.media_of, messages), now_ns)
+                self._last_media_ns = now_ns
+                run, events = MediaRun(live_id, messages), self._events
+                if not events or not run.continues(events):
+                    events.append(run)
             else:
                 self._handle(messages, now_ns)
             if fault is not None and self.state is not ConnectionState.CLOSING:
@@ -345,9 +347,8 @@ class ServerSession:
 
     def _add_media(self, run: MediaRun, now_ns: int) -> None:
         self._last_media_ns = now_ns
-        events = self._events
-        if not events or not run.continues(events):
-            events.append(run)
+        if not run.continues(self._events):
+            self._events.append(run)
 
     def _handle_media(self, message: Message, now_ns: int) -> None:
         """Media and data off the hot path: before the decision, or from an aggregate."""
