@@ -53,11 +53,12 @@ class _ChunkStream:
     """What the next header of one chunk stream may leave out (5.3.1.2)."""
 
     __slots__ = (
-        "delta", "extended", "length", "marker", "partial", "stream_id", "timestamp", "type_id",
-        "wire_id",
+        "csid", "delta", "extended", "length", "marker", "partial", "stream_id", "timestamp",
+        "type_id", "wire_id",
     )  # fmt: skip
 
     def __init__(self, csid: int) -> None:
+        self.csid = csid
         self.timestamp = 0
         self.delta = 0
         self.extended: int | None = None
@@ -85,6 +86,9 @@ class ChunkDecoder:
         self._later = limits or MessageLimits()
         self._limits = at_first or self._later
         self._streams: dict[int, _ChunkStream] = {}
+        self._between: dict[int, _ChunkStream] = {}
+        """Those whose number has one byte, that hold no part of a message, and whose last header
+        was not extended: `_take_usual` knows how to go on with them."""
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._head = b""
         """The beginning of a chunk header whose end has not come; at most 17 bytes."""
@@ -155,28 +159,33 @@ class ChunkDecoder:
         with care from its header on, to the same end. Answers where that begins, and how many
         headers were read.
         """
-        streams, messages, append = self._streams, self._messages, self._messages.append
+        streams, messages, append = self._between, self._messages, self._messages.append
         new = tuple.__new__  # what `Message` calls too: half the time of a message without a body
         chunk_size, longest, run_limit = self._chunk_size, self._limits.media, self._run_limit
         stride = chunk_size + 1
         before, media_of = len(messages), self.media_of
+        # No message that ends within so many bytes is too long.
+        size = min(size, position + longest)
         # A header has a byte at least: no more than ``most`` begin in as many bytes.
         last = min(size - 12, position + most - 1)
         while position <= last:
             # Of a short header the next message is read too, and not looked at.
             head, length_and_type, wire_id = _THREE_U32(data, position)
             stream = streams.get(head >> 24 & 0x3F)
-            if stream is None or stream.partial is not None or stream.extended is not None:
+            if stream is None:
                 break
             field = head & 0xFFFFFF
             if head < _TYPE_2:
-                length, type_id = length_and_type >> 8, length_and_type & 0xFF
+                length = length_and_type >> 8
+                type_id = length_and_type & 0xFF
                 if head < _TYPE_1:
                     if wire_id != stream.wire_id:
                         break
-                    start, timestamp = position + 12, field
+                    start = position + 12
+                    timestamp = field
                 else:
-                    start, timestamp = position + 8, stream.timestamp + field & _MASK
+                    start = position + 8
+                    timestamp = stream.timestamp + field & _MASK
             else:
                 length, type_id = stream.length, stream.type_id
                 if head < _TYPE_3:
@@ -184,7 +193,7 @@ class ChunkDecoder:
                 else:
                     start, field = position + 1, stream.delta
                 timestamp = stream.timestamp + field & _MASK
-            if type_id >> 1 != _AUDIO_OR_VIDEO or length > longest or field >= _EXTENDED:
+            if type_id >> 1 != _AUDIO_OR_VIDEO or field >= _EXTENDED:
                 break
             end = start + length
             if length <= chunk_size:
@@ -227,6 +236,7 @@ class ChunkDecoder:
                 return _INCOMPLETE
             csid = 64 + int.from_bytes(data[start + 1 : position], "little")
         stream = self._streams.get(csid)
+        self._between.pop(csid, None)  # until it is complete
         if first < 0xC0:
             return self._read_type_0_to_2(stream, csid, first >> 6, data, position, size)
         if stream is None:
@@ -412,6 +422,8 @@ class ChunkDecoder:
             stream.partial = None
 
     def _complete(self, stream: _ChunkStream, body: bytes) -> None:
+        if stream.extended is None and stream.marker:
+            self._between[stream.csid] = stream
         message = Message(stream.type_id, stream.timestamp, stream.stream_id, body)
         if stream.type_id <= ABORT:
             self._obey(message)
