@@ -12,6 +12,7 @@ from streamserver.hub.registry import Lease
 from streamserver.media.packet import Packet
 from streamserver.media.timeline import ms_to_ticks
 from streamserver.media.track import VIDEO_CLOCK, Codec, Kind, Track
+from streamserver.media.unit_kinds import NOTHING_TOLD
 from streamserver.media.units import AccessUnit, UnitReader, make_reader, make_track
 
 __all__ = ["Assembler", "Frame", "IngestCounters", "QuickReader", "UnderWay"]
@@ -72,17 +73,23 @@ class UnderWay(NamedTuple):
     video: Track | None
     """The track of such packets; None while every frame of video needs `Assembler.push`."""
 
+    lone_nals: bytes
+    """See `UnitReader`."""
+
     video_quick: QuickReader
-    """What reads its frames."""
+    """What reads the other frames of video."""
 
     audio: Track | None
     """Likewise of audio."""
 
+    plain_firsts: bytes
+    """See `UnitReader`."""
+
     audio_quick: QuickReader
-    """What reads its frames."""
+    """What reads the other frames of audio."""
 
     audio_ticks: int
-    """How long each of them lasts, in ticks of the track."""
+    """How long each frame of audio lasts, in ticks of the track."""
 
     audio_rate: int
     """Ticks of the audio track in a second."""
@@ -92,7 +99,9 @@ def _not_quick(data: bytes, key_hint: bool) -> None:
     """Reads nothing."""
 
 
-_NOTHING_UNDER_WAY: Final = UnderWay(None, _not_quick, None, _not_quick, 0, 0)
+_NOTHING_UNDER_WAY: Final = UnderWay(
+    None, NOTHING_TOLD, _not_quick, None, NOTHING_TOLD, _not_quick, 0, 0
+)
 
 
 @dataclass(slots=True)
@@ -278,8 +287,10 @@ class Assembler:
             return _NOTHING_UNDER_WAY
         return UnderWay(
             video.track,
+            video.reader.lone_nals if video.reader is not None else NOTHING_TOLD,
             video.reader.quick if video.reader is not None else _not_quick,
             audio.track,
+            audio.reader.plain_firsts if audio.reader is not None else NOTHING_TOLD,
             audio.reader.quick if audio.reader is not None else _not_quick,
             audio.quick_ticks,
             audio.track.clock_rate if audio.track is not None else 0,

@@ -6,9 +6,11 @@ from typing import Final
 
 from streamserver.ingest.assembler import UnderWay
 from streamserver.media.flv_heads import LONG_HEAD, SHORT_HEAD, Heads
+from streamserver.media.nal import unpack_u32
 from streamserver.media.packet import Packet
 from streamserver.media.timeline import Timeline
 from streamserver.media.track import VIDEO_CLOCK
+from streamserver.media.unit_kinds import LONE_KEY
 from streamserver.rtmp.message import VIDEO, Message
 
 __all__ = ["usual_packets"]
@@ -32,7 +34,7 @@ def usual_packets(
     told. Answers the first other message too, or None.
     """
     video_head, audio_head = heads[0].get, heads[1].get
-    video, video_quick, audio, audio_quick, ticks, rate = tracks
+    video, lone_nals, video_quick, audio, plain_firsts, audio_quick, ticks, rate = tracks
     shift, latest, last_video, last_audio = timeline.pace()
     before_video, before_audio = last_video, last_audio
     # `ms_to_ticks`, without the call: twice the rate, and half a tick of the doubled one.
@@ -48,11 +50,16 @@ def usual_packets(
             if head is None or at_ms <= last_video or at_ms > latest or video is None:
                 break
             start, is_composed, key_hint = head
-            unit = video_quick(body[start:], key_hint)
-            if unit is None:
-                break
+            first, size = start + 4, len(body)
+            told = lone_nals[body[first]] if size > first else 0
+            if told and unpack_u32(body, start)[0] == size - first:
+                data, keyframe = body[start:], told == LONE_KEY
+            else:
+                unit = video_quick(body[start:], key_hint)
+                if unit is None:
+                    break
+                data, keyframe = unit
             before_video, last_video = last_video, at_ms
-            data, keyframe = unit
             dts = pts = (at_ms + shift) * _TICKS_PER_MS
             if is_composed:
                 # The three bytes before the frame, signed: the fourth falls off.
@@ -62,13 +69,17 @@ def usual_packets(
             head = audio_head(body[:SHORT_HEAD]) or audio_head(body[:LONG_HEAD])
             if head is None or at_ms <= last_audio or at_ms > latest or audio is None:
                 break
-            unit = audio_quick(body[head[0] :], True)
-            if unit is None:
-                break
+            start = head[0]
+            if len(body) > start and plain_firsts[body[start]]:
+                data = body[start:]
+            else:
+                unit = audio_quick(body[start:], True)
+                if unit is None:
+                    break
+                data, _ = unit
             before_audio, last_audio = last_audio, at_ms
-            data, keyframe = unit
             dts = (at_ms * rate + audio_shift) // 2000
-            append(Packet(audio, dts, dts, ticks, keyframe, data, now_ns))
+            append(Packet(audio, dts, dts, ticks, True, data, now_ns))
     else:
         message = None
     if packets:

@@ -21,6 +21,18 @@ from streamserver.media.nal import (
     unpack_u32,
 )
 from streamserver.media.track import Codec, Track
+from streamserver.media.unit_kinds import (
+    DELIMITER,
+    FRAME,
+    KEY,
+    LONE_NALS,
+    NOT_ADTS,
+    NOTHING_TOLD,
+    REMOVED,
+    SEI,
+    TABLE_H264,
+    TABLE_H265,
+)
 
 __all__ = ["AccessUnit", "UnitReader", "make_reader", "make_track"]
 
@@ -51,6 +63,20 @@ class UnitReader(Protocol):
     def quick_ticks(self) -> int:
         """How long each unit of `quick` lasts, in ticks of the track; 0 when unknown."""
         return 0
+
+    @property
+    def lone_nals(self) -> bytes:
+        """By the first byte of a NAL unit that is all of a picture, behind its length of 4 bytes:
+        0 where `quick` has to be asked, else the picture is told: `LONE_FRAME`, or `LONE_KEY`.
+
+        To be asked for again after each `read`."""
+        return NOTHING_TOLD
+
+    @property
+    def plain_firsts(self) -> bytes:
+        """By the first byte of audio: whether its bytes are the unit; 0 where `quick` has to be
+        asked."""
+        return NOTHING_TOLD
 
     def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
         """Bytes and keyframe of the unit that `read` would make, where that is all to be told.
@@ -113,38 +139,12 @@ class _Config(Protocol):
 
 
 _NALS: Final = range(MAX_NALS)
-_FRAME: Final = 1
-_KEY: Final = 2
-_REMOVED: Final = 4
-_SEI: Final = 8
-_DELIMITER: Final = 16
-_KINDS_H264: Final = {
-    **dict.fromkeys(range(1, 5), _FRAME),
-    h264.NAL_IDR: _FRAME | _KEY,
-    h264.NAL_SEI: _SEI,
-    **dict.fromkeys((h264.NAL_SPS, h264.NAL_PPS, h264.NAL_SPS_EXT), _REMOVED),
-    h264.NAL_AUD: _REMOVED | _DELIMITER,
-}
-_KINDS_H265: Final = {
-    **dict.fromkeys(range(32), _FRAME),
-    **dict.fromkeys(range(h265.NAL_BLA_W_LP, h265.NAL_CRA + 1), _FRAME | _KEY),
-    **dict.fromkeys((h265.NAL_VPS, h265.NAL_SPS, h265.NAL_PPS), _REMOVED),
-    h265.NAL_AUD: _REMOVED | _DELIMITER,
-}
-
-
-def _by_first_byte(kinds: dict[int, int], nal_type: Callable[[bytes], int]) -> bytes:
-    return bytes(kinds.get(nal_type(bytes((first,))), 0) for first in range(256))
-
-
-_TABLE_H264: Final = _by_first_byte(_KINDS_H264, h264.nal_type)
-_TABLE_H265: Final = _by_first_byte(_KINDS_H265, h265.nal_type)
 
 
 class _NalReader(UnitReader):
     """H.264 and H.265: they differ in a table and in their parameter sets."""
 
-    __slots__ = ("_changed", "_config", "_recovery", "_table")
+    __slots__ = ("_changed", "_config", "_lone", "_recovery", "_table")
 
     def __init__(
         self,
@@ -154,6 +154,7 @@ class _NalReader(UnitReader):
     ) -> None:
         self._config = config
         self._table = table
+        self._lone = table.translate(LONE_NALS)
         self._recovery = recovery
         self._changed = False
 
@@ -162,18 +163,20 @@ class _NalReader(UnitReader):
         unit = self.quick(data, key_hint)
         return self._rewrite(data, key_hint) if unit is None else AccessUnit(*unit)
 
+    @property
+    def lone_nals(self) -> bytes:
+        """See `UnitReader`."""
+        if self._changed or self._config.length_size != 4:
+            return NOTHING_TOLD
+        return self._lone
+
     def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
         """See `UnitReader`."""
         if self._changed or self._config.length_size != 4:
             return None
         table, position, end, seen = self._table, 0, len(data), 0
-        # A picture of one unit, as encoders make them by default.
-        if end > 4 and unpack_u32(data)[0] == end - 4:
-            kind = table[data[4]]
-            if kind == _FRAME or kind == _FRAME | _KEY:
-                return data, kind != _FRAME
         # What was taken from MPEG-TS has a delimiter before each picture.
-        if end > 4 and table[data[4]] & _DELIMITER:
+        if end > 4 and table[data[4]] & DELIMITER:
             position = 4 + unpack_u32(data)[0]
         start = position
         for _ in _NALS:
@@ -181,12 +184,12 @@ class _NalReader(UnitReader):
                 break
             size = unpack_u32(data, position)[0]
             # An empty unit has no type; the slow way leaves it out.
-            seen |= table[data[position + 4]] if size else _REMOVED
+            seen |= table[data[position + 4]] if size else REMOVED
             position += 4 + size
-        asks = seen & _REMOVED or (key_hint and seen & _SEI and not seen & _KEY)
-        if position != end or asks or not seen & _FRAME:
+        asks = seen & REMOVED or (key_hint and seen & SEI and not seen & KEY)
+        if position != end or asks or not seen & FRAME:
             return None
-        return data[start:] if start else data, seen & _KEY != 0
+        return data[start:] if start else data, seen & KEY != 0
 
     def _rewrite(self, data: bytes, key_hint: bool) -> AccessUnit | None:
         try:
@@ -194,11 +197,11 @@ class _NalReader(UnitReader):
             seen = 0
             for nal in nals:
                 seen |= self._table[nal[0]]
-            if seen & _REMOVED:
+            if seen & REMOVED:
                 self._take_parameter_sets(nals)
-            key = bool(seen & _KEY) or (key_hint and self._can_recover(nals))
+            key = bool(seen & KEY) or (key_hint and self._can_recover(nals))
             # Parameter sets may come alone: their news then waits for the next picture.
-            if not seen & _FRAME:
+            if not seen & FRAME:
                 return None
             config = self._config.to_bytes() if self._changed else None
         except DamagedFrameError:
@@ -206,7 +209,7 @@ class _NalReader(UnitReader):
         except RemoteProtocolError as error:
             raise DamagedFrameError(str(error)) from None
         self._changed = False
-        kept = join_nals(nal for nal in nals if not self._table[nal[0]] & _REMOVED)
+        kept = join_nals(nal for nal in nals if not self._table[nal[0]] & REMOVED)
         return AccessUnit(kept, key, config=config)
 
     def _split(self, data: bytes) -> list[bytes]:
@@ -227,16 +230,16 @@ class _NalReader(UnitReader):
     def _can_recover(self, nals: list[bytes]) -> bool:
         if self._recovery is None:
             return False
-        sei = (nal for nal in nals if self._table[nal[0]] & _SEI)
+        sei = (nal for nal in nals if self._table[nal[0]] & SEI)
         return any(self._recovery(nal) == 0 for nal in sei)
 
 
 def _h264_reader(config: bytes) -> UnitReader:
-    return _NalReader(h264.AvcConfig.parse(config), _TABLE_H264, h264.recovery_frames)
+    return _NalReader(h264.AvcConfig.parse(config), TABLE_H264, h264.recovery_frames)
 
 
 def _h265_reader(config: bytes) -> UnitReader:
-    return _NalReader(h265.HevcConfig.parse(config), _TABLE_H265)
+    return _NalReader(h265.HevcConfig.parse(config), TABLE_H265)
 
 
 _AV1_REWRITTEN: Final = frozenset(
@@ -375,6 +378,11 @@ class _AacReader(UnitReader):
     def quick_ticks(self) -> int:
         """See `UnitReader`."""
         return self._samples
+
+    @property
+    def plain_firsts(self) -> bytes:
+        """See `UnitReader`. An ADTS header begins with 0xFF."""
+        return NOT_ADTS
 
     def quick(self, data: bytes, key_hint: bool) -> tuple[bytes, bool] | None:
         """See `UnitReader`."""

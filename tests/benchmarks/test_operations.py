@@ -37,10 +37,10 @@ from tests.media_factory import Tag
 
 KEY = StreamKey("live", "bench0")
 CLIENT = ClientInfo("127.0.0.1")
-MESSAGE_CALLS = 33
+MESSAGE_CALLS = 32
 """From the bytes of one audio or video message to its share of a part."""
 
-MESSAGE_OF_FOUR_CALLS = 12
+MESSAGE_OF_FOUR_CALLS = 11
 """The same where a read brings four of them, as it does."""
 
 PLAYLIST_CALLS = 10

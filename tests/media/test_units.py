@@ -17,6 +17,7 @@ from streamserver.media.flv import VideoConfig, VideoFrame, parse_video
 from streamserver.media.nal import join_nals, split_prefixed
 from streamserver.media.opus import OpusHead
 from streamserver.media.track import Codec, Kind
+from streamserver.media.unit_kinds import LONE_KEY
 from streamserver.media.units import AccessUnit, make_reader, make_track
 from tests import media_factory
 from tests.media.helpers_reference import video_sample
@@ -525,3 +526,30 @@ def test_a_whole_flv_file_can_be_read_by_ffmpeg_and_by_us_alike():
     base = clip.of(Kind.VIDEO)[0].dts // 90 - (theirs[0][0] or 0)
     ours = [(p.dts // 90 - base, p.pts // 90 - base, p.keyframe) for p in clip.of(Kind.VIDEO)]
     assert ours == theirs
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265, Codec.AAC, Codec.OPUS])
+def test_what_the_first_byte_tells_is_what_reading_finds(codec, avcc, hvcc):
+    config = {Codec.H264: avcc, Codec.H265: hvcc, Codec.AAC: b"\x11\x90", Codec.OPUS: b""}[codec]
+    reader = make_reader(codec, config)
+    told = 0
+    for first in range(256):
+        nal = bytes((first, 1, 2))
+        keyframe = reader.lone_nals[first]
+        if keyframe:
+            assert reader.read(join_nals([nal])) == AccessUnit(
+                join_nals([nal]), keyframe == LONE_KEY
+            )
+        if reader.plain_firsts[first]:
+            assert reader.read(nal) == AccessUnit(nal, True, reader.quick_ticks)
+        told += bool(keyframe) + reader.plain_firsts[first]
+    assert (told > 0) is (codec is not Codec.OPUS)
+
+
+def test_parameter_sets_that_wait_for_a_picture_leave_nothing_told(avcc, other_avcc):
+    reader = make_reader(Codec.H264, avcc)
+    assert any(reader.lone_nals)
+    assert reader.read(join_nals(_sets("libx264", other_avcc))) is None
+    assert not any(reader.lone_nals)
+    reader.read(join_nals([IDR]))
+    assert any(reader.lone_nals)
