@@ -47,7 +47,7 @@ def run(rounds: int, seconds: float) -> list[Row]:
 
 def _join_ms(count: int) -> int:
     """How long ours waits with so many viewers: see `streamserver.outputs.fanout`."""
-    return max(1, min(100, count - 8))
+    return max(1, min(100, (count - 8) * 5 // 2))
 
 
 class _Load:

@@ -3,11 +3,11 @@
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from streamserver.errors import LocalProtocolError
 
-__all__ = ["Log"]
+__all__ = ["Feeder", "Log"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,16 @@ _RUN: Final = 8
 """Items from which on a run is quicker looked at as a whole than one by one."""
 
 
+class Feeder(Protocol):
+    """Whoever appends, where something may be held back for who does not ask."""
+
+    def hurry(self) -> None:
+        """Somebody new reads: nothing is held back until it is known what suffices."""
+
+    def look(self) -> None:
+        """Somebody wants what there is now: it comes with the next turn of the loop."""
+
+
 class Log(Generic[T]):
     """Items with positions that never restart and are never reused.
 
@@ -38,7 +48,7 @@ class Log(Generic[T]):
     __slots__ = (
         "_at", "_base", "_bytes", "_closed", "_followed", "_head", "_hurried", "_items",
         "_keyframes", "_pending", "_quiet", "_quiet_until_ms", "_schedule", "_sizes", "_unheard",
-        "_wakers", "evicted", "max_bytes", "max_ms", "on_reader",
+        "_wakers", "evicted", "feeder", "max_bytes", "max_ms",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +74,8 @@ class Log(Generic[T]):
         self._quiet: dict[object, Callable[[], int]] = {}
         self._hurried: dict[object, Callable[[], bool]] = {}
         self._followed: dict[object, Callable[[], bool]] = {}
-        self.on_reader: Callable[[], None] | None = None
-        """Called when somebody new reads: who appends may have something that it holds back."""
+        self.feeder: Feeder | None = None
+        """Who holds something back now and then; None while nobody does."""
         self._quiet_until_ms = _NEVER
         # Bytes that came since the wakers last ran.
         self._unheard = 0
@@ -251,8 +261,13 @@ class Log(Generic[T]):
     def end_quiet(self) -> None:
         """Whoever wanted quiet has changed its mind: the next append wakes."""
         self._quiet_until_ms = _NEVER
-        if self.on_reader is not None:
-            self.on_reader()
+        if self.feeder is not None:
+            self.feeder.hurry()
+
+    def ask(self) -> None:
+        """Somebody wants what there is now: what is held back comes with the next turn."""
+        if self.feeder is not None:
+            self.feeder.look()
 
     def close(self, reason: str) -> None:
         """Ends the log; what is held stays readable. A second close does nothing."""

@@ -36,11 +36,6 @@ class Publication:
         self.session = session
         self._table = table
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether anybody watches the stream."""
-        return self._table.viewer_count(self.session.stream) > 0
-
     def close(self, reason: str) -> None:
         """Gives the right back; the stream waits for a return. A second call does nothing."""
         self.lease.release(reason)

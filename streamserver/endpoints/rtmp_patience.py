@@ -3,8 +3,9 @@
 A message of its own wakes the loop some 80 times a second and stream, and finds every cache cold:
 that is half of what a publisher costs. While nobody reads a stream packet by packet (few viewers
 over RTMP or FLV, one over WebRTC) the kernel may collect a little (SO_RCVLOWAT, socket(7)): most
-of the time this has the sound wait for the next picture. While nobody watches at all it may
-collect a fifth of a second.
+of the time this has the sound wait for the next picture. While nobody follows its HLS either it
+may collect a fifth of a second. Many viewers over RTMP or FLV are written to by a timer, and have
+what is there read just before it (`Feeder.look`).
 """
 
 import asyncio
@@ -17,14 +18,14 @@ __all__ = ["Patience"]
 _TICK_MS: Final = 250
 """How often the bit rate is looked at."""
 
-_WATCHED_MS: Final = 20
-"""Milliseconds of media that may be collected while somebody watches: less than one picture."""
+_FOLLOWED_MS: Final = 20
+"""Milliseconds of media that may be collected while somebody waits for parts: not a picture."""
 
 _ALONE_MS: Final = 200
 """While nobody does: less than a tick, so that something comes in each. Destinations join what they
 send for longer, and whoever comes has the rest read at once (`Patience.hurry`)."""
 
-_WATCHED_BYTES: Final = 32 * 1024
+_FOLLOWED_BYTES: Final = 32 * 1024
 _ALONE_BYTES: Final = 64 * 1024
 """More is never left in the kernel. It begins with twice as much for a publisher (tcp_rmem in
 tcp(7)), and gives more where reads are large: 2 MB after some seconds with an MSS of 1448."""
@@ -36,7 +37,7 @@ _LEAST_BYTES: Final = 1024
 class Patience:
     """Sets the low-water mark of one connection."""
 
-    __slots__ = ("_last", "_received", "_transport", "after_read", "mark")
+    __slots__ = ("_last", "_received", "_socket", "_transport", "after_read", "mark")
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         self.mark = 1
@@ -44,24 +45,26 @@ class Patience:
         self.after_read = 0
         """What the mark becomes with `resume`, which is due at the next read; 0: nothing is due."""
         self._transport = transport
+        # Asking for it is a system call each time.
+        self._socket: socket.socket = transport.get_extra_info("socket")
         self._received = 0
         self._last = (0, 0, 0, 0)
         """Bytes that came in each of the last ticks, the oldest first."""
 
-    def tick(self, received_bytes: int, *, hurried: bool, watched: bool) -> None:
+    def tick(self, received_bytes: int, *, hurried: bool, followed: bool) -> None:
         """Follows the bit rate, four times a second.
 
         ``received_bytes`` counts from the beginning; ``hurried``: whether somebody reads packet by
-        packet, ``watched``: whether anybody watches. Who falls silent, or sends so little that
-        nothing was read since the last tick, is read to the last byte.
+        packet, ``followed``: whether anybody waits for what is made of it. Who falls silent, or
+        sends so little that nothing was read since the last tick, is read to the last byte.
         """
         came, self._received = received_bytes - self._received, received_bytes
         self._last = last = (*self._last[1:], came)
         if hurried:
             self._set(1)
-        elif watched:
+        elif followed:
             # The smaller of two ticks: a keyframe says little about what comes after it.
-            mark = min(min(last[2:]) * _WATCHED_MS // _TICK_MS, _WATCHED_BYTES)
+            mark = min(min(last[2:]) * _FOLLOWED_MS // _TICK_MS, _FOLLOWED_BYTES)
             # A power of two: a mark for each tick would be as many system calls.
             self._set(1 if mark < _LEAST_BYTES else 1 << (mark.bit_length() - 1))
         else:
@@ -70,17 +73,24 @@ class Patience:
             if mark < _LEAST_BYTES:
                 self._set(1)
             elif not came and self.mark > 1:
-                self._set(1)
+                self.look()
                 self.after_read = mark
             elif not self.mark * 3 <= mark * 4 <= self.mark * 5:
                 self._set(mark)
+
+    def look(self) -> None:
+        """See `Feeder`."""
+        mark = self.mark
+        if mark > 1:
+            self._set(1)
+            self.after_read = mark
 
     def resume(self) -> None:
         """What was there has been read: patience again."""
         self._set(self.after_read)
 
     def hurry(self) -> None:
-        """Somebody new wants what there is: it comes with the next turn of the loop."""
+        """See `Feeder`: at the next tick it is looked how fast it need be."""
         self._set(1)
 
     def end(self) -> None:
@@ -93,6 +103,5 @@ class Patience:
         if mark == self.mark or self._transport.is_closing():
             return
         self.mark = mark
-        sock = self._transport.get_extra_info("socket")
         with contextlib.suppress(OSError):  # a system that has no such mark
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)

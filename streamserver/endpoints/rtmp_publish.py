@@ -28,7 +28,7 @@ class RtmpPublisher:
         self._peer = peer
         self._ingest = RtmpIngest(publication.lease)
         self._packets = publication.lease.stream.packets
-        self._packets.on_reader = self._patience.hurry
+        self._packets.feeder = self._patience
         logger.info(
             "%s publishes %s with %s",
             peer,
@@ -53,13 +53,13 @@ class RtmpPublisher:
     def tick(self, received_bytes: int) -> None:
         """Time passes; so many bytes have come over the connection."""
         packets = self._packets
-        watched = self._publication.is_watched or packets.followed
-        self._patience.tick(received_bytes, hurried=packets.hurried, watched=watched)
+        hurried, followed = packets.hurried, packets.followed
+        self._patience.tick(received_bytes, hurried=hurried, followed=followed)
 
     def close(self, reason: str) -> None:
         """The publisher has left, or must."""
-        if self._packets.on_reader == self._patience.hurry:
-            self._packets.on_reader = None
+        if self._packets.feeder is self._patience:
+            self._packets.feeder = None
         self._patience.end()
         assembler = self._ingest.assembler
         assembler.flush()

@@ -32,12 +32,15 @@ _MS: Final = 1_000_000
 _AT_ONCE: Final = 8
 """So many viewers are written to as soon as something comes."""
 
-_VIEWERS_PER_MS: Final = 1
-"""From there on each adds a millisecond: 108 viewers are written to ten times a second."""
+_MS_PER_VIEWER: Final = 2.5
+"""From there on each adds so many milliseconds: 48 viewers are written to ten times a second."""
 
 _PATIENT_MS: Final = 20
 """Where what comes is joined for so long, a timer looks for it, and nothing wakes the fan-out in
-between; a few milliseconds on the way from the publisher matter no more."""
+between. The publisher is asked for what it has just before that (`Log.ask`)."""
+
+_READ_MS: Final = 1
+"""How long before."""
 
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
@@ -72,13 +75,14 @@ class FanOut:
         stats: FanOutStats,
         *,
         wake: Callable[..., Callable[[], None]],
+        ask: Callable[[], None],
         pump: Callable[[], None],
         slicer: Slicer,
         later: Later,
         now_ns: Callable[[], int],
     ) -> None:
-        """``wake(waker, hurried=…)`` is the `Log.wake` of the stream's packets, and
-        ``pump`` has the feed read them: once for each join."""
+        """``wake(waker, hurried=…)`` and ``ask`` are those of the `Log` of the stream's packets,
+        and ``pump`` has the feed read them: once for each join."""
         self._feed = feed
         self._log = feed.log
         self._settings = settings
@@ -101,6 +105,7 @@ class FanOut:
         self._counted_ns = now_ns()
         self._over_ns: int | None = None
         self._on_append = wake
+        self._ask = ask
         self._unwake: Callable[[], None] | None = None
         self._listen()
         if feed.log.closed is not None:
@@ -113,7 +118,7 @@ class FanOut:
     def join_ms(self) -> int:
         """How long what comes may wait now: nothing for a few viewers, more for many."""
         beyond = len(self._viewers) - _AT_ONCE
-        return min(self._settings.max_join_ms, beyond // _VIEWERS_PER_MS) if beyond > 0 else 0
+        return min(self._settings.max_join_ms, int(beyond * _MS_PER_VIEWER)) if beyond > 0 else 0
 
     def _is_hurried(self) -> bool:
         return bool(self._viewers) and self.join_ms < _PATIENT_MS
@@ -209,6 +214,10 @@ class FanOut:
             else:
                 self._call_off = self._later(wait_ns // _MS, self._on_time)
 
+    def _before_time(self) -> None:
+        self._ask()
+        self._call_off = self._later(_READ_MS, self._on_time)
+
     def _on_time(self) -> None:
         self._call_off = None
         if self._busy:
@@ -223,7 +232,7 @@ class FanOut:
         join_ms = self.join_ms
         if join_ms >= _PATIENT_MS and self._log.closed is None:
             self._doze()
-            self._call_off = self._later(join_ms, self._on_time)
+            self._call_off = self._later(join_ms - _READ_MS, self._before_time)
         else:
             self._listen()
         self._slicer.submit(self._distribute())

@@ -160,6 +160,7 @@ class LiveOutput:
             self.settings,
             self.stats,
             wake=packets.wake,
+            ask=packets.ask,
             pump=framed.pump,
             slicer=self._driver.slicer,
             later=self._driver.later,

@@ -30,10 +30,10 @@ class Transport(asyncio.BaseTransport):
         return self.closing
 
 
-def ticks(patience: Patience, *sizes: int, hurried: bool = False, watched: bool = True) -> None:
+def ticks(patience: Patience, *sizes: int, hurried: bool = False, followed: bool = True) -> None:
     for size in sizes:
         total = patience._received + size
-        patience.tick(total, hurried=hurried, watched=watched)
+        patience.tick(total, hurried=hurried, followed=followed)
 
 
 def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
@@ -47,36 +47,36 @@ def test_the_mark_follows_the_bit_rate_once_it_has_lasted():
     assert patience.mark == 32 * 1024
 
 
-def test_more_is_collected_while_nobody_watches():
+def test_more_is_collected_while_nobody_follows():
     transport = Transport()
     patience = Patience(transport)
-    ticks(patience, 60_000, 60_000, 60_000, 60_000, watched=False)
+    ticks(patience, 60_000, 60_000, 60_000, 60_000, followed=False)
     assert patience.mark == 48_000
     # One read in a tick or two: what counts is the second.
-    ticks(patience, 50_000, 100_000, 50_000, 50_000, watched=False)
+    ticks(patience, 50_000, 100_000, 50_000, 50_000, followed=False)
     assert transport.marks == [12_000, 24_000, 36_000, 48_000]
-    ticks(patience, 10_000_000, watched=False)
+    ticks(patience, 10_000_000, followed=False)
     assert patience.mark == 64 * 1024
     ticks(patience, 83_000, 83_000)
     assert patience.mark == 4096
 
 
-def test_whoever_falls_silent_unwatched_is_read_to_the_last_byte():
+def test_whoever_falls_silent_unfollowed_is_read_to_the_last_byte():
     patience = Patience(Transport())
-    ticks(patience, *[60_000] * 4, watched=False)
-    ticks(patience, 0, watched=False)
+    ticks(patience, *[60_000] * 4, followed=False)
+    ticks(patience, 0, followed=False)
     assert patience.mark == 1
-    ticks(patience, 0, 0, 0, watched=False)
+    ticks(patience, 0, 0, 0, followed=False)
     assert (patience.mark, patience.after_read) == (1, 0)
 
 
 def test_patience_goes_on_once_what_came_slowly_was_read():
     patience = Patience(Transport())
-    ticks(patience, *[60_000] * 4, 0, watched=False)
+    ticks(patience, *[60_000] * 4, 0, followed=False)
     assert (patience.mark, patience.after_read) == (1, 36_000)
     patience.resume()
     assert (patience.mark, patience.after_read) == (36_000, 0)
-    ticks(patience, 0, watched=False)
+    ticks(patience, 0, followed=False)
     patience.hurry()
     assert (patience.mark, patience.after_read) == (1, 0)
 
@@ -84,13 +84,13 @@ def test_patience_goes_on_once_what_came_slowly_was_read():
 def test_whoever_comes_has_what_is_there_read_at_once():
     patience = Patience(Transport())
     log: Log[bytes] = Log(max_ms=1000, max_bytes=1000, schedule=Turns())
-    log.on_reader = patience.hurry
-    ticks(patience, *[60_000] * 4, watched=False)
+    log.feeder = patience
+    ticks(patience, *[60_000] * 4, followed=False)
     off = log.wake(lambda: None)
     assert patience.mark == 1
     off()
     log.wake(lambda: None, quiet_until_ms=lambda: 1000)
-    ticks(patience, 60_000, watched=False)
+    ticks(patience, 60_000, followed=False)
     assert patience.mark > 1
     log.end_quiet()
     assert patience.mark == 1
@@ -149,6 +149,22 @@ def test_a_log_is_hurried_while_somebody_wants_every_item():
     keen()
     found.append(log.hurried)
     assert found == [False, False, True, False]
+
+
+def test_who_asks_gets_what_is_there_and_changes_nothing_for_what_comes():
+    transport = Transport()
+    patience = Patience(transport)
+    log: Log[bytes] = Log(max_ms=1000, max_bytes=1000, schedule=Turns())
+    log.ask()
+    log.feeder = patience
+    log.ask()
+    assert transport.marks == []
+    ticks(patience, *[60_000] * 4, followed=False)
+    log.ask()
+    log.ask()
+    assert (patience.mark, patience.after_read) == (1, 48_000)
+    patience.resume()
+    assert patience.mark == 48_000
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_RCVLOWAT"), reason="no low-water mark here")

@@ -84,6 +84,7 @@ class World:
             FanOutSettings(**settings),
             self.stats,
             wake=self.bodies.wake,
+            ask=self.bodies.ask,
             pump=self._pump,
             slicer=self.slicer,
             later=self._later,

@@ -102,8 +102,8 @@ def test_a_few_viewers_get_everything_as_it_comes_and_many_get_it_joined():
     assert world.fan_out.join_ms == 100
 
 
-def many(world: World, count: int = 48) -> list[Viewer]:
-    """So many viewers, all of them together; 48 are joined for 40 ms."""
+def many(world: World, count: int = 24) -> list[Viewer]:
+    """So many viewers, all of them together; 24 are joined for 40 ms."""
     fill(world, 1)
     viewers = [world.viewer() for _ in range(count)]
     for viewer in viewers:
@@ -131,6 +131,27 @@ def test_between_two_joins_for_many_nothing_wakes_the_fan_out_and_the_timer_keep
     assert numbers(got(viewers[-1])) == list(range(world.count))
 
 
+def test_the_publisher_is_asked_for_what_it_has_just_before_a_join():
+    world = World()
+    viewers = many(world)
+
+    class Asked:
+        def hurry(self) -> None:
+            """Nobody new comes here."""
+
+        def look(self) -> None:
+            world.append()
+
+    world.bodies.feeder = Asked()
+    world.append()
+    world.settle()
+    for count in range(3, 6):
+        while world.count < count:
+            world.pass_ms(1)
+        world.pass_ms(1)
+        assert numbers(got(viewers[0])) == list(range(count))
+
+
 def test_a_pause_of_the_publisher_holds_nothing_back_and_costs_no_timer():
     world = World()
     viewers = many(world)
@@ -156,7 +177,7 @@ def test_the_end_of_a_stream_is_told_to_many_with_the_next_join():
     world.settle()
     world.bodies.close("the publisher stopped")
     world.pass_ms(41)
-    assert len(world.ended) == 48
+    assert len(world.ended) == 24
     assert all(numbers(got(viewer)) == [0, 1, 2] for viewer, _, _ in world.ended)
 
 
@@ -464,7 +485,7 @@ def test_a_burst_larger_than_the_log_moves_everyone_to_a_keyframe():
 
 
 def test_a_removed_viewer_is_not_written_to_even_within_a_join():
-    world = World()
+    world = World(max_join_ms=8)
     fill(world, 1)
     viewers = [world.viewer() for _ in range(8)]
     for viewer in viewers:
@@ -493,7 +514,7 @@ def test_a_removed_viewer_is_not_written_to_even_within_a_join():
 
 
 def test_what_was_sent_is_exact_whoever_asks_even_within_a_join():
-    world = World()
+    world = World(max_join_ms=8)
     fill(world, 1)
     viewers = [world.viewer() for _ in range(20)]
     for viewer in viewers:
