@@ -1,5 +1,6 @@
 """The fair slicer: long fan-outs in short turns, so that no stream holds the loop."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -53,6 +54,16 @@ class Slicer:
             self._scheduled = True
             self._schedule(self._turn)
 
+    def begin(self, job: Iterator[int | None]) -> None:
+        """As `submit`, but its first steps run now, if no turn is to come anyway.
+
+        For a timer, which has the loop to itself.
+        """
+        self._jobs.append(job)
+        if not self._scheduled:
+            self._scheduled = True
+            self._turn()
+
     def _turn(self) -> None:
         started = self._now_ns()
         end = started + self.budget_ns
@@ -87,9 +98,4 @@ class Slicer:
         self.turns += 1
         self.longest_ns = max(self.longest_ns, held_ns)
         self.held_ns += held_ns
-        held_us = held_ns // 1000
-        for index, bound in enumerate(HOLD_BUCKETS_US):
-            if held_us <= bound:
-                self.hold_histogram[index] += 1
-                return
-        self.hold_histogram[-1] += 1
+        self.hold_histogram[bisect_left(HOLD_BUCKETS_US, held_ns // 1000)] += 1

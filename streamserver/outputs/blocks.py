@@ -6,7 +6,7 @@ from typing import NamedTuple
 from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed
 
-__all__ = ["Block", "join_blocks"]
+__all__ = ["Block", "join_block", "join_blocks"]
 
 
 class Block(NamedTuple):
@@ -34,12 +34,18 @@ def join_blocks(first: int, items: Sequence[Framed], most_bytes: int) -> list[Bl
     for index, item in enumerate(items, 1):
         size += item.size
         if size >= most_bytes or index == len(items):
-            blocks.append(_join(first + begin, items[begin:index]))
+            blocks.append(join_block(first + begin, items[begin:index]))
             begin, size = index, 0
     return blocks
 
 
-def _join(first: int, items: Sequence[Framed]) -> Block:
-    header = next((item.header for item in reversed(items) if item.is_media), None)
-    data = b"".join([piece for item in items for piece in item.pieces])
-    return Block(first, first + len(items), data, header, items[-1].time_ms)
+def join_block(first: int, items: Sequence[Framed]) -> Block:
+    """All items, from a position on, in one block."""
+    last = items[-1]
+    header: Header | None = last.header
+    if not last.is_media:
+        header = next((item.header for item in reversed(items) if item.is_media), None)
+    pieces: list[bytes] = []
+    for item in items:
+        pieces += item.pieces
+    return Block(first, first + len(items), b"".join(pieces), header, last.time_ms)

@@ -17,7 +17,7 @@ from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed, FramedFeed
 from streamserver.hub.readers import Reader
 from streamserver.hub.slicer import Slicer
-from streamserver.outputs.blocks import Block, join_blocks
+from streamserver.outputs.blocks import Block, join_block, join_blocks
 from streamserver.outputs.fanout_settings import FanOutSettings, FanOutStats
 from streamserver.outputs.rows import LeftOut, Rows
 from streamserver.outputs.viewer import Choose, Place, Viewer
@@ -54,6 +54,9 @@ skipped. The first group of pictures may be more."""
 
 _FAREWELL_NS: Final = 5_000_000_000
 """How long a viewer that is behind may take for the rest, once the stream is over."""
+
+_LONG_AGO: Final = -(1 << 62)
+"""When the last join was, where the next is not to wait."""
 
 _COUNT_EVERY_NS: Final = 1_000_000_000
 
@@ -210,7 +213,7 @@ class FanOut:
             now_ns = self._now_ns()
             wait_ns = self._joined_ns + self.join_ms * _MS - now_ns
             if wait_ns < _MS:
-                self._begin(now_ns)
+                self._begin(now_ns, self._slicer.submit)
             else:
                 self._call_off = self._later(wait_ns // _MS, self._on_time)
 
@@ -224,9 +227,9 @@ class FanOut:
             self._again = True
             self._listen()
         else:
-            self._begin(self._now_ns())
+            self._begin(self._now_ns(), self._slicer.begin)
 
-    def _begin(self, now_ns: int) -> None:
+    def _begin(self, now_ns: int, submit: Callable[[Iterator[int]], None]) -> None:
         self._busy = True
         self._joined_ns = now_ns
         join_ms = self.join_ms
@@ -235,7 +238,7 @@ class FanOut:
             self._call_off = self._later(join_ms - _READ_MS, self._before_time)
         else:
             self._listen()
-        self._slicer.submit(self._distribute())
+        submit(self._distribute())
 
     def _stop_timer(self) -> None:
         call_off, self._call_off = self._call_off, None
@@ -280,6 +283,7 @@ class FanOut:
             # A pause of the publisher: what ends it is not to wait for a timer, nor a timer for it.
             self._stop_timer()
             self._listen()
+            self._joined_ns = _LONG_AGO
             return []
         if first < log.start:
             # More than the log holds came at once: everyone has lost something.
@@ -292,7 +296,10 @@ class FanOut:
         if not items or len(self._apart) == len(self._viewers):
             return []
         self._stats.joins += 1
-        return join_blocks(first, items, min(_BLOCK_BYTES, self._held_bytes))
+        most_bytes = min(_BLOCK_BYTES, self._held_bytes)
+        if log.size_between(first, self._head) <= most_bytes:
+            return [join_block(first, items)]
+        return join_blocks(first, items, most_bytes)
 
     def _write_to_all(self, block: Block) -> Iterator[int]:
         """One block to everybody who is where it begins: a row is a step."""

@@ -27,6 +27,29 @@ def test_a_short_job_runs_in_one_turn():
     assert slicer.waiting == 0
 
 
+def test_a_job_that_begins_at_once_needs_no_turn_of_the_loop_but_waits_for_one_that_comes():
+    slicer, clock, turns = make()
+    done: list[str] = []
+    slicer.begin(steps("a", 3, done, clock, ms=0))
+    assert done == ["a"] * 3
+    assert turns.run() == 0
+    slicer.submit(steps("b", 1, done, clock))
+    slicer.begin(steps("c", 20, done, clock))
+    assert done == ["a"] * 3
+    turns.run_all()
+    assert done == [*["a"] * 3, "b", *["c"] * 20]
+    assert slicer.waiting == 0
+
+
+def test_a_job_that_begins_at_once_gives_the_loop_back_when_its_time_is_up():
+    slicer, clock, turns = make()
+    done: list[str] = []
+    slicer.begin(steps("a", 40, done, clock))
+    assert 0 < len(done) < 40
+    turns.run_all()
+    assert len(done) == 40
+
+
 def test_a_long_job_gives_the_loop_back_when_its_time_is_up():
     slicer, clock, turns = make()
     done: list[str] = []

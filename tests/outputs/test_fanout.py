@@ -168,6 +168,23 @@ def test_a_pause_of_the_publisher_holds_nothing_back_and_costs_no_timer():
     assert numbers(got(viewers[0])) == [0, 1, 2, 3]
 
 
+def test_what_comes_late_for_its_join_waits_for_no_other():
+    world = World()
+    viewers = many(world)
+    world.append()
+    world.pass_ms(41)
+    assert numbers(got(viewers[0])) == [0, 1]
+    world.pass_ms(45)
+    world.append()
+    world.settle()
+    assert numbers(got(viewers[0])) == [0, 1, 2]
+    world.append()
+    world.pass_ms(39)
+    assert numbers(got(viewers[0])) == [0, 1, 2]
+    world.pass_ms(1)
+    assert numbers(got(viewers[0])) == [0, 1, 2, 3]
+
+
 def test_the_end_of_a_stream_is_told_to_many_with_the_next_join():
     world = World()
     many(world)
