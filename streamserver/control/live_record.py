@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,10 @@ __all__ = ["LiveBroadcast", "LiveRecord", "next_boot"]
 
 _STORED_AS: Final = "events.live"
 _BOOT_STORED_AS: Final = "events.boot"
+
+_APART_S: Final = 0.1
+"""From one write to the next, at least: each holds all that is live, and streams begin and end by
+the hundred."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +36,8 @@ class LiveBroadcast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveRecord:
-    """Written by one task after each change; never waited for, except at the end."""
+    """Written by one task after each change, ten times a second at most; never waited for, except
+    at the end."""
 
     def __init__(self, storage: Storage, snapshot: Callable[[], list[LiveBroadcast]]) -> None:
         """``snapshot`` tells what is live."""
@@ -41,6 +47,7 @@ class LiveRecord:
         self._snapshot = snapshot
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     async def left_over(self) -> list[LiveBroadcast]:
         """What was live when the process ended the last time. Raises `StorageError`."""
@@ -60,7 +67,9 @@ class LiveRecord:
     async def flush(self) -> None:
         """Returns when the newest state is written, or could not be."""
         if self._task is not None:
+            self._hurry.set()
             await asyncio.wait([self._task])
+            self._hurry.clear()
 
     async def _write(self) -> None:
         while self._wanted:
@@ -70,6 +79,9 @@ class LiveRecord:
             except StorageError as error:
                 self.failures += 1
                 logger.error("what is live could not be kept: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_APART_S):
+                    await self._hurry.wait()
 
 
 async def next_boot(storage: Storage, wall_ns: int) -> int:

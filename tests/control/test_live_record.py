@@ -1,5 +1,6 @@
 """What was live is known after a crash."""
 
+import asyncio
 from pathlib import Path
 
 from streamserver.control.live_record import LiveBroadcast, LiveRecord, next_boot
@@ -54,3 +55,22 @@ async def test_boots_grow(tmp_path: Path) -> None:
         assert await next_boot(storage, 10**18) == expected
         await storage.close()
     assert await next_boot(MemoryStorage(), 1_800_000_000_999_999_999) == 1_800_000_000
+
+
+async def test_many_changes_in_a_row_are_few_writes_and_the_last_is_not_missed():
+    asked: list[int] = []
+    storage = MemoryStorage()
+
+    def snapshot() -> list[LiveBroadcast]:
+        asked.append(len(asked))
+        return [ONE]
+
+    record = LiveRecord(storage, snapshot)
+    for _ in range(100):
+        record.touch()
+        # Long enough for a whole write, were it begun.
+        for _ in range(5):
+            await asyncio.sleep(0)
+    await record.flush()
+    assert len(asked) < 50
+    assert await LiveRecord(storage, list).left_over() == [ONE]

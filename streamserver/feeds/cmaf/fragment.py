@@ -82,34 +82,34 @@ def fragment(sequence: int, video: VideoRun | None, audio: AudioRun | None) -> l
     table = sizes = b""
     payload = 0
     uniform = True
-    if video is not None:
-        table = pack(f">{len(video.table)}i", *video.table)
-        payload = sum(video.table[1::4])
-        size += _VIDEO_TRAF.size + len(table)
-    if audio is not None:
-        durations = audio.durations
-        uniform = durations.count(durations[0]) == len(durations)
-        sizes = _audio_table(audio, uniform)
-        size += _AUDIO_TRAF.size + len(sizes)
-    head = [_MOOF.pack(size, b"moof", 16, b"mfhd", 0, sequence & 0xFFFF_FFFF)]
     data: list[bytes] = []
+    lengths: list[int] = []
     if video is not None:
-        head += (_video_traf(video, len(table), size + _MDAT.size), table)
-        data += video.data
+        flat = video.table
+        table = pack(f">{len(flat)}i", *flat)
+        payload = sum(flat[1::4])
+        size += _VIDEO_TRAF.size + len(table)
+        data = video.data
     if audio is not None:
-        head += (_audio_traf(audio, len(sizes), size + _MDAT.size + payload, uniform), sizes)
-        data += audio.data
-        payload += sum(map(len, audio.data))
-    head.append(_MDAT.pack(_MDAT.size + payload, b"mdat"))
-    return [b"".join(head), *data]
+        durations, lengths = audio.durations, list(map(len, audio.data))
+        uniform = durations.count(durations[0]) == len(durations)
+        sizes = pack(f">{len(lengths)}I", *lengths) if uniform else _both(durations, lengths)
+        size += _AUDIO_TRAF.size + len(sizes)
+        data = data + audio.data
+    head = _MOOF.pack(size, b"moof", 16, b"mfhd", 0, sequence & 0xFFFF_FFFF)
+    # Audio's samples stand behind video's, and both behind the boxes.
+    if video is not None:
+        head += _video_traf(video, len(table), size + _MDAT.size) + table
+    if audio is not None:
+        head += _audio_traf(audio, len(sizes), size + _MDAT.size + payload, uniform) + sizes
+        payload += sum(lengths)
+    return [head + _MDAT.pack(_MDAT.size + payload, b"mdat"), *data]
 
 
-def _audio_table(audio: AudioRun, uniform: bool) -> bytes:
-    if uniform:
-        return pack(f">{len(audio.data)}I", *map(len, audio.data))
-    flat = [0] * (2 * len(audio.data))
-    flat[0::2] = audio.durations
-    flat[1::2] = map(len, audio.data)
+def _both(durations: list[int], lengths: list[int]) -> bytes:
+    flat = [0] * (2 * len(lengths))
+    flat[0::2] = durations
+    flat[1::2] = lengths
     return pack(f">{len(flat)}I", *flat)
 
 

@@ -319,8 +319,8 @@ class HlsWindow:
     def _expire(self) -> None:
         target = self.target_duration_s * TICKS
         keep = max(self._settings.window_ms * TICKS // 1000, 4 * target)
-        total = sum(segment.duration for segment in self.listed)
         listed = self.listed
+        total = sum([segment.duration for segment in listed])
         while len(listed) > 1 and (
             total - listed[0].duration >= keep or len(listed) > _MAX_SEGMENTS
         ):
@@ -335,7 +335,8 @@ class HlsWindow:
             # tag goes three target durations after the part.
             if segment.end > self.end - 6 * target:
                 break
-            self._drop_parts(segment)
+            if not segment.whole.parts_gone:
+                self._drop_parts(segment)
         self._shrink()
         self._drop_inits()
 
@@ -344,7 +345,7 @@ class HlsWindow:
 
         Every segment may be held twice, as parts and joined, whenever somebody asks for it.
         """
-        size = sum(segment.size for segment in (*self._retired, *self.listed))
+        size = sum([segment.size for segment in (*self._retired, *self.listed)])
         while 2 * size > self._settings.window_bytes:
             if not self._retired:
                 if len(self.listed) < 2:
@@ -361,14 +362,14 @@ class HlsWindow:
 
     def _forget(self) -> None:
         segment = self._retired.popleft()
-        self._drop_parts(segment)
+        if not segment.whole.parts_gone:
+            self._drop_parts(segment)
         self._directory.withdraw(segment.uri)
 
     def _drop_parts(self, segment: Segment) -> None:
-        if not segment.whole.parts_gone:
-            segment.whole.parts_gone = True
-            for part in segment.parts:
-                self._directory.withdraw(part.uri)
+        segment.whole.parts_gone = True
+        for part in segment.parts:
+            self._directory.withdraw(part.uri)
         # Until somebody wants the whole segment, its parts are what it is made of.
         if segment.reply is not None and segment.reply.is_built:
             segment.parts.clear()
