@@ -12,8 +12,8 @@ from tests.benchmarks.test_operations import KEY, Rig, live_rig, media
 RUN = 4
 """Packets that a read brings, as a rule."""
 
-UNFOLLOWED_CALLS = 6
-FOLLOWED_CALLS = 7.7
+UNFOLLOWED_CALLS = 5.5
+FOLLOWED_CALLS = 7.2
 """For each packet, from the lease to its share of a part."""
 
 
