@@ -37,10 +37,10 @@ from tests.media_factory import Tag
 
 KEY = StreamKey("live", "bench0")
 CLIENT = ClientInfo("127.0.0.1")
-MESSAGE_CALLS = 32
+MESSAGE_CALLS = 30
 """From the bytes of one audio or video message to its share of a part."""
 
-MESSAGE_OF_FOUR_CALLS = 11
+MESSAGE_OF_FOUR_CALLS = 10.4
 """The same where a read brings four of them, as it does."""
 
 PLAYLIST_CALLS = 10
