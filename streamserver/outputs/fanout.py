@@ -39,9 +39,6 @@ _PATIENT_MS: Final = 20
 """Where what comes is joined for so long, a timer looks for it, and nothing wakes the fan-out in
 between. The publisher is asked for what it has just before that (`Log.ask`)."""
 
-_READ_MS: Final = 1
-"""How long before."""
-
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
 
@@ -219,7 +216,11 @@ class FanOut:
 
     def _before_time(self) -> None:
         self._ask()
-        self._call_off = self._later(_READ_MS, self._on_time)
+        self._call_off = self._later(0, self._between)
+
+    def _between(self) -> None:
+        """What was asked for is read between this turn of the loop and the next."""
+        self._call_off = self._later(0, self._on_time)
 
     def _on_time(self) -> None:
         self._call_off = None
@@ -235,7 +236,7 @@ class FanOut:
         join_ms = self.join_ms
         if join_ms >= _PATIENT_MS and self._log.closed is None:
             self._doze()
-            self._call_off = self._later(join_ms - _READ_MS, self._before_time)
+            self._call_off = self._later(join_ms, self._before_time)
         else:
             self._listen()
         submit(self._distribute())

@@ -154,6 +154,11 @@ class World:
             self.feed.close(self.bodies.closed)
 
     def _later(self, ms: int, function: Callable[[], None]) -> Callable[[], None]:
+        if not ms:
+            # As an event loop does: with the next turn.
+            called_off: list[bool] = []
+            self.turns(lambda: None if called_off else function())
+            return lambda: called_off.append(True)
         entry = (self.clock.now_ns + ms * 1_000_000, function)
         self.timers.append(entry)
         return lambda: self.timers.remove(entry) if entry in self.timers else None

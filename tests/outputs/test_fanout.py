@@ -148,7 +148,6 @@ def test_the_publisher_is_asked_for_what_it_has_just_before_a_join():
     for count in range(3, 6):
         while world.count < count:
             world.pass_ms(1)
-        world.pass_ms(1)
         assert numbers(got(viewers[0])) == list(range(count))
 
 
