@@ -20,6 +20,8 @@ from streamserver.rtmp.message import AMF0_DATA, AUDIO, VIDEO
 
 __all__ = ["Body", "BodyFeed", "Header"]
 
+_VIDEO: Final = Kind.VIDEO  # members of an enumeration are looked up slowly
+
 _ITEM_COST: Final = 128
 """What an item weighs besides its bytes."""
 
@@ -167,9 +169,10 @@ class BodyFeed:
         sizes: list[int] = []
         times: list[int] = []
         keyframes: list[int] = []
+        new = tuple.__new__  # what `Body` calls too
         for packet in run:
             track = packet.track
-            if track.codec.kind is Kind.VIDEO:
+            if track.codec.kind is _VIDEO:
                 kind, head = VIDEO, flv_writer.video_head(packet, dialect)
                 entry = packet.keyframe
             else:
@@ -181,7 +184,7 @@ class BodyFeed:
                 keyframes.append(len(bodies))
             time_ms = packet.dts * 1000 // track.clock_rate
             data = packet.data
-            bodies.append(Body(kind, time_ms, data, entry, header, True, head))
+            bodies.append(new(Body, (kind, time_ms, data, entry, header, True, head)))
             sizes.append(len(head) + len(data) + _ITEM_COST)
             times.append(time_ms)
         self.log.extend(bodies, sizes=sizes, at_ms=times, keyframes=keyframes)

@@ -103,6 +103,7 @@ class FramedFeed:
         sizes: list[int] = []
         times: list[int] = []
         keyframes: list[int] = []
+        new = tuple.__new__  # what `Framed` calls too
         for kind, time_ms, data, keyframe, header, is_media, head in news:
             if len(head) + len(data) > _MAX_BODY:
                 self.oversized += 1
@@ -110,8 +111,11 @@ class FramedFeed:
             pieces = frame(kind, time_ms if kind != AMF0_DATA else _METADATA_MS, head, data)
             if keyframe:
                 keyframes.append(len(items))
-            items.append(Framed(pieces, kind, time_ms, keyframe, header, is_media))
-            sizes.append(sum(map(len, pieces)) + _ITEM_COST)
+            items.append(new(Framed, (pieces, kind, time_ms, keyframe, header, is_media)))
+            size = _ITEM_COST
+            for piece in pieces:
+                size += len(piece)
+            sizes.append(size)
             times.append(time_ms)
         if items:
             self._header = items[-1].header
