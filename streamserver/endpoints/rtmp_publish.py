@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 from streamserver.control.publishing import Publication
 from streamserver.endpoints.rtmp_patience import Patience
@@ -11,6 +13,8 @@ from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.message import Message
 
 __all__ = ["RtmpPublisher"]
+
+_BODY: Final = attrgetter("body")
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +42,7 @@ class RtmpPublisher:
 
     def media(self, messages: Sequence[Message], now_ns: int) -> None:
         """Audio and video have come together."""
-        size = 0
-        for _, _, _, body in messages:
-            size += len(body)
-        self.session.bytes_received += size
+        self.session.bytes_received += sum(map(len, map(_BODY, messages)))
         self._ingest.media(messages, now_ns)
         if self._patience.after_read:
             self._patience.resume()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from streamserver.clock import Clock
+from streamserver.clock import Clock, next_beat
 from streamserver.hub.slicer import Slicer
 
 __all__ = ["Driver"]
@@ -58,7 +58,7 @@ class Driver:
             self._timer = None
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        self._timer = self._loop.call_at(next_beat(self._loop.time(), _TICK_S), self._tick)
         self.last_tick_ns = now_ns = self._clock.monotonic_ns()
         self._ticks += 1
         for ticker in self._often if self._ticks % _SELDOM else self._tickers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from streamserver.clock import Clock
+from streamserver.clock import Clock, next_beat
 from streamserver.endpoints.http.answers import PeerLog
 from streamserver.endpoints.http.front import Front
 from streamserver.endpoints.http.requests import MAX_HEAD_BYTES, FastHandler
@@ -136,7 +136,8 @@ class Connections:
 
     def start(self) -> None:
         """Begins to sweep once a second."""
-        self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._tick)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(next_beat(loop.time(), _SWEEP_S), self._tick)
 
     def stop(self) -> None:
         """Ends the sweep."""
@@ -230,7 +231,7 @@ class Connections:
         self.idle_deadline = self.now_ms + self.settings.idle_timeout_ms
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._tick)
+        self.start()
         self.sweep()
 
 
