@@ -22,8 +22,6 @@ _WINDOW_MS: Final = 500
 _MAX_BYTES: Final = 2 * 1024 * 1024
 """What may wait."""
 
-_NEVER_MS: Final = -(1 << 62)
-
 
 class Interleaver:
     """Packets in, packets out: per track in order, between tracks at most the slack apart.
@@ -65,8 +63,6 @@ class Interleaver:
         """Takes packets of kinds that were begun; answers what may go out now, in order."""
         out: list[Packet] = []
         held, reached, slack_ms = self._held, self._reached, self._slack_ms
-        # Up to where nothing waits. It only moves on, so it is looked at where it is in the way.
-        limit_ms = _NEVER_MS
         for packet in packets:
             track = packet.track
             time_ms = packet.dts * 1000 // track.clock_rate
@@ -78,8 +74,7 @@ class Interleaver:
             reached[track.codec.kind] = time_ms
             if time_ms > self._newest_ms:
                 self._newest_ms = time_ms
-            if held or time_ms > limit_ms:
-                limit_ms = min(reached.values()) + slack_ms
+            limit_ms = min(reached.values()) + slack_ms
             if not held and time_ms <= limit_ms:
                 out.append(packet)
                 continue
