@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.everybody import STREAM, Everybody, everybody
-from benchmarks.load import UselessRunError, measure_idle, measure_players
+from benchmarks.load import Measured, UselessRunError, measure_idle, measure_players
 from benchmarks.results import Row
 from benchmarks.servers import Running, fetch
 
@@ -64,9 +64,8 @@ class _Load:
             ]
             for form in _FORMS
         }
-
-        # What the stream costs alone, before anybody watches it.
-        self._alone = {one.pid: measure_idle(one, _IDLE_S) for one in them.all}
+        self._alone: dict[int, Measured] = {}
+        """What the stream costs alone, just before a round."""
 
     def _row(self, form: str, reference: str, budget: float | None, missing: str = "") -> Row:
         load = f"{self._count} {form.upper()} viewers"
@@ -80,6 +79,7 @@ class _Load:
     def round(self, bare: Running, seconds: float) -> None:
         """Everybody once. A server whose figures mean nothing spoils only its own row."""
         count = self._count
+        self._alone = {one.pid: measure_idle(one, _IDLE_S) for one in self._them.all}
         bare_ms = self._viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
         for form, own in self._bare.items():
             ours = self._viewers(

@@ -30,8 +30,11 @@ class Feeder(Protocol):
     def hurry(self) -> None:
         """Somebody new reads: nothing is held back until it is known what suffices."""
 
-    def look(self) -> None:
-        """Somebody wants what there is now: it comes with the next turn of the loop."""
+    def look(self) -> bool:
+        """Somebody wants what there is now: it is appended here, or in the next turn of the loop.
+
+        Answers whether the latter may be.
+        """
 
 
 class Log(Generic[T]):
@@ -264,10 +267,9 @@ class Log(Generic[T]):
         if self.feeder is not None:
             self.feeder.hurry()
 
-    def ask(self) -> None:
-        """Somebody wants what there is now: what is held back comes with the next turn."""
-        if self.feeder is not None:
-            self.feeder.look()
+    def ask(self) -> bool:
+        """Has what is held back appended; see `Feeder.look`."""
+        return self.feeder is not None and self.feeder.look()
 
     def close(self, reason: str) -> None:
         """Ends the log; what is held stays readable. A second close does nothing."""
@@ -298,7 +300,7 @@ class Log(Generic[T]):
         ):
             self._bytes -= self._sizes[head]
             # Let go of the item at once; the slot is reclaimed in bulk.
-            self._items[head] = None  # type: ignore[assignment]
+            self._items[head] = None  # type: ignore[assignment]  # a slot that is dead
             head += 1
         if head != self._head:
             self._behead(head)
@@ -318,7 +320,7 @@ class Log(Generic[T]):
             if max(at[head:until]) >= oldest_ms:
                 return False
             held -= sum(self._sizes[head:until])
-            self._items[head:until] = [None] * (until - head)  # type: ignore[list-item]
+            self._items[head:until] = [None] * (until - head)  # type: ignore[list-item]  # dead slots
             self._behead(until)
         self._bytes = held
         return True
@@ -333,7 +335,7 @@ class Log(Generic[T]):
             oldest_ms = at[index] - max_ms
             while head < index and (held > max_bytes or at[head] < oldest_ms):
                 held -= sizes[head]
-                items[head] = None  # type: ignore[assignment]
+                items[head] = None  # type: ignore[assignment]  # a slot that is dead
                 head += 1
         self._bytes = held
         if head != self._head:

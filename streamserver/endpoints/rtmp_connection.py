@@ -303,7 +303,7 @@ class RtmpConnection(asyncio.Protocol):
         if transport is None or not accepted:
             publication.close("the publisher left while it was let in")
             return
-        self._publisher = RtmpPublisher(publication, self._peer, transport)
+        self._publisher = RtmpPublisher(publication, self._peer, transport, self.work)
         self._let_in()
         self._outcome = "published"
         for event in self.session.events():

@@ -10,7 +10,10 @@ what is there read just before it (`Feeder.look`).
 
 import asyncio
 import contextlib
+import logging
+import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["Patience"]
@@ -33,18 +36,29 @@ tcp(7)), and gives more where reads are large: 2 MB after some seconds with an M
 _LEAST_BYTES: Final = 1024
 """Less is not worth it: many frames would be smaller."""
 
+_LOOK_BYTES: Final = 64 * 1024
+_LOOKS: Final = 8
+"""What is read at once, and how often, where somebody asks: more is left to the loop."""
+
+logger = logging.getLogger(__name__)
+
 
 class Patience:
     """Sets the low-water mark of one connection."""
 
-    __slots__ = ("_last", "_received", "_socket", "_transport", "after_read", "mark")
+    __slots__ = (
+        "_last", "_received", "_sealed", "_socket", "_take", "_transport", "after_read", "mark",
+    )  # fmt: skip
 
-    def __init__(self, transport: asyncio.BaseTransport) -> None:
+    def __init__(self, transport: asyncio.Transport, take: Callable[[bytes], None]) -> None:
+        """``take`` gets what is read past the loop, as `asyncio.Protocol.data_received` does."""
         self.mark = 1
         """Bytes that have to be there; 1 is no patience."""
         self.after_read = 0
         """What the mark becomes with `resume`, which is due at the next read; 0: nothing is due."""
         self._transport = transport
+        self._take = take
+        self._sealed = transport.get_extra_info("sslcontext") is not None
         # Asking for it is a system call each time.
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._received = 0
@@ -73,17 +87,46 @@ class Patience:
             if mark < _LEAST_BYTES:
                 self._set(1)
             elif not came and self.mark > 1:
-                self.look()
-                self.after_read = mark
+                if self.look():
+                    self.after_read = mark
             elif not self.mark * 3 <= mark * 4 <= self.mark * 5:
                 self._set(mark)
 
-    def look(self) -> None:
-        """See `Feeder`."""
-        mark = self.mark
-        if mark > 1:
+    def look(self) -> bool:
+        """See `Feeder`. The mark stays where it is, so that nothing wakes the loop for the rest.
+
+        What is sealed (TLS) only the loop can read, with the mark lowered for once.
+        """
+        if not self._sealed:
+            self._read()
+        elif self.mark > 1:
+            mark = self.mark
             self._set(1)
             self.after_read = mark
+        return self._sealed
+
+    def _read(self) -> None:
+        """What is there, without two turns of the loop and two system calls for the mark."""
+        transport = self._transport
+        for _ in range(_LOOKS):
+            # Behind a closed transport the number of its socket may be another's.
+            if transport.is_closing():
+                return
+            try:
+                data = os.read(self._socket.fileno(), _LOOK_BYTES)
+            except OSError:  # Nothing is there, or it broke: that the loop will see itself.
+                return
+            if data:
+                self._hand_over(data)
+            if len(data) < _LOOK_BYTES:
+                return
+
+    def _hand_over(self, data: bytes) -> None:
+        try:
+            self._take(data)
+        except Exception:  # As the loop does it: whoever asked is not to fail with it.
+            logger.exception("what a publisher sent could not be taken")
+            self._transport.abort()
 
     def resume(self) -> None:
         """What was there has been read: patience again."""

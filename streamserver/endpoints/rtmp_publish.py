@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -23,10 +23,15 @@ class RtmpPublisher:
     """One publisher that was let in."""
 
     def __init__(
-        self, publication: Publication, peer: str, transport: asyncio.BaseTransport
+        self,
+        publication: Publication,
+        peer: str,
+        transport: asyncio.Transport,
+        take: Callable[[bytes], None],
     ) -> None:
-        """``peer`` names it in log lines; ``transport`` is where its media comes from."""
-        self._patience = Patience(transport)
+        """``peer`` names it in log lines; ``transport`` is where its media comes from, and ``take``
+        gets what `Patience` reads of it."""
+        self._patience = Patience(transport, take)
         self.session = publication.session
         self._publication = publication
         self._peer = peer

@@ -65,9 +65,9 @@ class RtmpWatch:
     ) -> None:
         """Sends; ``ended(reason, over)`` is told when that stops: the stream is over, or not."""
         logger.info("%s plays %s", self._peer, self.session.stream)
-        make_live(transport)
+        socket = make_live(transport)
         self._play = play = RtmpPlay(stream_id)
-        viewer = Viewer(transport, self.session, ended)
+        viewer = Viewer(transport, self.session, ended, socket=socket)
         play.begin(self._live.join(self._watch.stream, Form.RTMP, self._dialect, viewer))
 
     def handle(self, event: Event) -> None:

@@ -75,7 +75,7 @@ class FanOut:
         stats: FanOutStats,
         *,
         wake: Callable[..., Callable[[], None]],
-        ask: Callable[[], None],
+        ask: Callable[[], bool],
         pump: Callable[[], None],
         slicer: Slicer,
         later: Later,
@@ -214,9 +214,11 @@ class FanOut:
             else:
                 self._call_off = self._later(wait_ns // _MS, self._on_time)
 
-    def _before_time(self) -> None:
-        self._ask()
-        self._call_off = self._later(0, self._between)
+    def _ask_first(self) -> None:
+        if self._ask():
+            self._call_off = self._later(0, self._between)
+        else:
+            self._on_time()
 
     def _between(self) -> None:
         """What was asked for is read between this turn of the loop and the next."""
@@ -236,7 +238,7 @@ class FanOut:
         join_ms = self.join_ms
         if join_ms >= _PATIENT_MS and self._log.closed is None:
             self._doze()
-            self._call_off = self._later(join_ms, self._before_time)
+            self._call_off = self._later(join_ms, self._ask_first)
         else:
             self._listen()
         submit(self._distribute())

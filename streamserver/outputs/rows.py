@@ -1,12 +1,13 @@
 """Viewers in rows: those who are together are written to, and counted, eight at a time."""
 
+import os
 from collections.abc import Iterator
 from typing import Final
 
 from streamserver.hub.sessions import Tally
 from streamserver.hub.slicer import STEPS
 from streamserver.outputs.blocks import Block
-from streamserver.outputs.viewer import Place, Transport, Viewer
+from streamserver.outputs.viewer import NO_SOCKET, Place, Transport, Viewer
 
 __all__ = ["LeftOut", "Row", "Rows"]
 
@@ -26,7 +27,7 @@ class Row(Place):
     Their place and the bytes that they are handed are kept once, for all of them.
     """
 
-    __slots__ = ("_transports", "envelope", "tally", "viewers")
+    __slots__ = ("_sockets", "_transports", "envelope", "tally", "viewers")
 
     def __init__(self, viewer: Viewer) -> None:
         """A row for this viewer and its like; it is not in it yet."""
@@ -38,6 +39,7 @@ class Row(Place):
         self._transports: list[Transport] = []
         """Theirs, in the same order: what a write need not touch is not fetched into a cache that
         the media before it has emptied."""
+        self._sockets: list[int] = []
 
     def suits(self, viewer: Viewer) -> bool:
         """Whether a viewer is at this very place."""
@@ -54,26 +56,35 @@ class Row(Place):
 
         They are out of the row. Who holds more than ``most_unsent`` gets nothing, and nobody does
         whose connection is closing. The one loop that is run per viewer and join: what is not in
-        it need not be fast.
+        it need not be fast. A transport that holds nothing is not needed for a write; what its
+        socket does not take, for whatever reason, it gets.
         """
-        data = block.data
+        data, write = block.data, os.write
         odd: dict[Transport, Exception | None] = {}
         try:
             if self.envelope is not None:
                 data = self.envelope(data)
         except Exception as error:  # None of them can be sent anything.
             odd = dict.fromkeys(self._transports, error)
-        for transport in self._transports if not odd else ():
+        size = len(data)
+        for transport, socket in zip(self._transports, () if odd else self._sockets, strict=False):
             try:
                 if transport.is_closing():
                     odd[transport] = None
                     continue
                 unsent = transport.get_write_buffer_size()
                 # An empty transport takes any block: one frame may be larger than the bound.
-                if unsent and unsent > most_unsent:
+                if unsent > most_unsent and unsent:
                     odd[transport] = None
-                    continue
-                transport.write(data)
+                elif unsent or socket == NO_SOCKET:
+                    transport.write(data)
+                else:
+                    try:
+                        sent = write(socket, data)
+                    except OSError:
+                        sent = 0
+                    if sent != size:
+                        transport.write(data[sent:])
             except Exception as error:  # It must not stop the others.
                 odd[transport] = error
         left_out = []
@@ -81,7 +92,7 @@ class Row(Place):
             left_out = [(v, odd[v.transport]) for v in self.viewers if v.transport in odd]
         for viewer, _ in left_out:
             self.let_out(viewer)
-        self.tally.bytes += len(data)
+        self.tally.bytes += size
         self.position = block.last
         self.last_ms = block.time_ms
         if block.header is not None:
@@ -92,13 +103,14 @@ class Row(Place):
         """It is where the row is, from now on."""
         self.viewers.append(viewer)
         self._transports.append(viewer.transport)
+        self._sockets.append(viewer.socket)
         viewer.place = self
         viewer.session.count_with(self.tally)
 
     def let_out(self, viewer: Viewer) -> None:
         """It stays where the row is now."""
         index = self.viewers.index(viewer)
-        del self.viewers[index], self._transports[index]
+        del self.viewers[index], self._transports[index], self._sockets[index]
         viewer.place = Place(self.position, self.header, self.last_ms)
         viewer.session.count_with(None)
 

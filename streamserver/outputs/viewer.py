@@ -1,14 +1,17 @@
 """One viewer of a fan-out: where it is in the log, and what is special about it."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed
 from streamserver.hub.readers import Reader
 from streamserver.hub.sessions import Session
 
-__all__ = ["Choose", "Envelope", "Place", "Transport", "Viewer"]
+__all__ = ["NO_SOCKET", "Choose", "Envelope", "Place", "Transport", "Viewer"]
+
+NO_SOCKET: Final = -1
+"""The number of none: bytes can only go through the transport."""
 
 
 class Transport(Protocol):
@@ -55,7 +58,7 @@ class Viewer:
 
     __slots__ = (
         "choose", "dropped", "ended", "envelope", "fresh", "paused", "place", "reader",
-        "sent_before", "session", "transport",
+        "sent_before", "session", "socket", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -64,12 +67,15 @@ class Viewer:
         session: Session,
         ended: Callable[[str, bool], None],
         *,
+        socket: int = NO_SOCKET,
         envelope: Envelope | None = None,
         choose: Choose | None = None,
     ) -> None:
         """``ended(reason, over)`` is told when the fan-out lets it go: with a reason for people,
         and whether the stream is over. ``envelope`` is put around each write."""
         self.transport = transport
+        self.socket = socket
+        """The number of its transport's socket, or `NO_SOCKET`."""
         self.session = session
         self.ended = ended
         self.envelope = envelope

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,7 +132,8 @@ def test_between_two_joins_for_many_nothing_wakes_the_fan_out_and_the_timer_keep
     assert numbers(got(viewers[-1])) == list(range(world.count))
 
 
-def test_the_publisher_is_asked_for_what_it_has_just_before_a_join():
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_publisher_is_asked_for_what_it_has_just_before_a_join(sealed: bool):
     world = World()
     viewers = many(world)
 
@@ -139,8 +141,9 @@ def test_the_publisher_is_asked_for_what_it_has_just_before_a_join():
         def hurry(self) -> None:
             """Nobody new comes here."""
 
-        def look(self) -> None:
+        def look(self) -> bool:
             world.append()
+            return sealed
 
     world.bodies.feeder = Asked()
     world.append()

@@ -1,9 +1,12 @@
 """Viewers who are together, without a fan-out."""
 
+import os
+import socket
+
 from streamserver.outputs.blocks import Block
 from streamserver.outputs.rows import Row, Rows
 from streamserver.outputs.viewer import Place, Viewer
-from tests.outputs.helpers_live import World, header
+from tests.outputs.helpers_live import FakeTransport, World, header
 
 WORLD = World()
 HEADER = header()
@@ -118,3 +121,44 @@ def test_when_all_is_cleared_everybody_has_what_it_got_for_itself():
     assert list(rows) == []
     assert all(viewer.session.tally is None for viewer in viewers)
     assert {viewer.session.bytes_sent for viewer in viewers} == {4}
+
+
+def test_a_socket_is_written_to_and_what_it_does_not_take_goes_to_its_transport():
+    rows = Rows()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        viewer = WORLD.viewer(socket=ours.fileno())
+        viewer.place = Place(7, HEADER, 40)
+        rows.enter(viewer)
+        transport = viewer.transport
+        assert isinstance(transport, FakeTransport)
+        small = block(data=b"media")
+        assert write(rows, small) == []
+        assert (theirs.recv(100), transport.writes) == (b"media", [])
+        large = os.urandom(8_000_000)
+        assert write(rows, block(9, large)) == []
+        assert 0 < transport.written < len(large)
+        assert large.endswith(transport.data)
+        # The transport holds something, or the socket is full: nothing may overtake that.
+        transport.kernel = transport.written - 10
+        theirs.recv(4_000_000)
+        assert write(rows, block(11, b"behind")) == []
+        assert transport.writes[-1] == b"behind"
+        assert viewer.session.bytes_sent == len(large) + 11
+
+
+def test_a_socket_that_is_broken_is_left_to_its_transport():
+    rows = Rows()
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.close()
+        viewer = WORLD.viewer(socket=ours.fileno())
+        viewer.place = Place(7, HEADER, 40)
+        rows.enter(viewer)
+        assert write(rows, block()) == []
+        assert isinstance(viewer.transport, FakeTransport)
+        assert viewer.transport.writes == [b"data"]
+        viewer.transport.closing = True
+        assert write(rows, block(9)) == [viewer]

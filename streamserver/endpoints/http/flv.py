@@ -153,8 +153,8 @@ async def _send(
     end.transport = transport = take_transport(request)
     if transport is None:
         return
-    make_live(transport)
-    viewer = Viewer(transport, watch.session, end.ended, envelope=envelope)
+    socket = make_live(transport)
+    viewer = Viewer(transport, watch.session, end.ended, socket=socket, envelope=envelope)
     live = door.live.join(watch.stream, Form.FLV, Dialect.ENHANCED, viewer)
     try:
         await end.event.wait()
