@@ -25,6 +25,9 @@ _BARE_BUDGET = 1.5
 _TURNS = re.compile(r'^streamserver_slicer_turn_seconds_bucket{le="([^"]+)"} (\d+)', re.MULTILINE)
 _UNIT = "CPU ms per viewer-second"
 _SETTLE_S = 3
+_PART_S = 1.5
+"""Until those who left are forgotten: their end is not what a stream costs alone."""
+
 _IDLE_S = 2.0
 _FORMS = ("rtmp", "flv")
 
@@ -79,6 +82,7 @@ class _Load:
     def round(self, bare: Running, seconds: float) -> None:
         """Everybody once. A server whose figures mean nothing spoils only its own row."""
         count = self._count
+        time.sleep(_PART_S)
         self._alone = {one.pid: measure_idle(one, _IDLE_S) for one in self._them.all}
         bare_ms = self._viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
         for form, own in self._bare.items():

@@ -405,8 +405,12 @@ class RtmpConnection(asyncio.Protocol):
             transport.write(data)
         elif not self.session.close_after_flush:
             return  # what is unsent was looked at when it was written
-        limit = _MAX_UNSENT_BYTES if self._watch is None else _MAX_UNSENT_PLAYING_BYTES
-        if transport.get_write_buffer_size() > limit:
+        limit, unsent = _MAX_UNSENT_BYTES, transport.get_write_buffer_size()
+        if self._watch is not None:
+            limit = _MAX_UNSENT_PLAYING_BYTES
+            if unsent:
+                self._watch.wait_for_transport()
+        if unsent > limit:
             self._outcome = "stalled"
             self._end("it does not read what it is sent")
         elif self.session.close_after_flush and not self._closing:

@@ -11,7 +11,7 @@ from streamserver.errors import RefusedError
 from streamserver.media.flv_writer import Dialect
 from streamserver.outputs.live import Form, LiveOutput
 from streamserver.outputs.rtmp_play import RtmpPlay, choose_dialect
-from streamserver.outputs.transports import make_live
+from streamserver.outputs.transports import make_live, own_socket
 from streamserver.outputs.viewer import Viewer
 from streamserver.rtmp.events import (
     Event,
@@ -65,9 +65,9 @@ class RtmpWatch:
     ) -> None:
         """Sends; ``ended(reason, over)`` is told when that stops: the stream is over, or not."""
         logger.info("%s plays %s", self._peer, self.session.stream)
-        socket = make_live(transport)
+        make_live(transport)
         self._play = play = RtmpPlay(stream_id)
-        viewer = Viewer(transport, self.session, ended, socket=socket)
+        viewer = Viewer(transport, self.session, ended, socket=own_socket(transport))
         play.begin(self._live.join(self._watch.stream, Form.RTMP, self._dialect, viewer))
 
     def handle(self, event: Event) -> None:
@@ -81,6 +81,11 @@ class RtmpWatch:
                 self._play.receive_audio(wanted)
             case ReceiveVideoRequested(wanted=wanted):
                 self._play.receive_video(wanted)
+
+    def wait_for_transport(self) -> None:
+        """An answer was left in the transport: what follows must not overtake it."""
+        if self._play is not None:
+            self._play.wait_for_transport()
 
     def close(self, reason: str) -> None:
         """The player has left, or must. A second call does nothing."""

@@ -19,8 +19,8 @@ class Slicer:
     """Runs the steps of many jobs in turn and gives the loop back after ``budget_ns``.
 
     A job is an iterator; each ``next()`` is one step, such as one write to one viewer. One that
-    does more at once answers how many steps it was: at most 8, which are a turn of a job. Jobs
-    take turns, so that a stream with a thousand viewers does not delay one with three.
+    does more at once answers how many steps it was: 8 or more are a turn of a job. Jobs take
+    turns, so that a stream with a thousand viewers does not delay one with three.
     """
 
     def __init__(

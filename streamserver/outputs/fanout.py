@@ -42,8 +42,8 @@ between. The publisher is asked for what it has just before that (`Log.ask`)."""
 _JUMP_AFTER_MS: Final = 3_000
 """A viewer that is so far behind goes on at the newest keyframe, if there is one."""
 
-_BLOCK_BYTES: Final = 256 * 1024
-"""A join that is larger goes out in several writes, so that no write holds the loop."""
+_BLOCK_BYTES: Final = 128 * 1024
+"""A join that is larger goes out in several writes, so that no row of them holds the loop."""
 
 _HELD_BYTES: Final = 256 * 1024
 """What the transport of a viewer may hold while it plays: only what it does not hold yet can be
@@ -152,6 +152,7 @@ class FanOut:
         if viewer in self._viewers:
             del self._viewers[viewer]
             self._rest(viewer)
+            viewer.close_socket()
 
     def pause(self, viewer: Viewer, *, paused: bool) -> None:
         """Sends nothing for now, or goes on at the newest keyframe."""
@@ -166,7 +167,12 @@ class FanOut:
     def choose(self, viewer: Viewer, choose: Choose | None) -> None:
         """Gives a viewer items of its own, or what all get."""
         viewer.choose = choose
-        if choose is not None and viewer in self._viewers and not viewer.paused:
+        if choose is not None:
+            self.part(viewer)
+
+    def part(self, viewer: Viewer) -> None:
+        """Has a viewer read on its own until its transport is empty."""
+        if viewer in self._viewers and not viewer.paused:
             self._part(viewer)
 
     def close(self) -> None:
@@ -174,6 +180,8 @@ class FanOut:
         self._doze()
         self._stop_timer()
         self._rows.clear()
+        for viewer in self._viewers:
+            viewer.close_socket()
         self._viewers.clear()
         self._apart.clear()
 
@@ -311,14 +319,14 @@ class FanOut:
             if row.position == block.first and row.viewers:
                 seats = len(row.viewers)
                 left_out = self._rows.write(row, block, most_unsent)
-                writes = seats - len(left_out)
+                writes = seats - sum(v.place.position == block.first for v, _ in left_out)
                 self._stats.writes += writes
                 if left_out:
                     self._part_with(left_out)
                 yield writes
 
     def _part_with(self, left_out: list[LeftOut]) -> None:
-        """Some did not get a block: their transport failed, is closing, or is full."""
+        """Some are out of their row: their transport failed, is closing, or holds something."""
         for viewer, error in left_out:
             if error is not None:
                 self._failed(viewer, error)
@@ -368,7 +376,9 @@ class FanOut:
             return
         viewer.session.dropped_frames = viewer.dropped + reader.skipped
         together = reader.position == self._head and not reader.waits_for_keyframe
-        if together and viewer.choose is None:
+        # What the transport holds must not be overtaken by what is written past it.
+        held = viewer.socket is not None and transport.get_write_buffer_size() > 0
+        if together and viewer.choose is None and not held:
             self._settle(viewer)
             self._rows.enter(viewer)
 

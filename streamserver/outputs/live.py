@@ -75,6 +75,10 @@ class LiveViewer:
         """Gives it items of its own, or with None what all get."""
         self._fan_out.choose(self._viewer, choose)
 
+    def wait_for_transport(self) -> None:
+        """Something else was left in the transport: what follows must not overtake it."""
+        self._fan_out.part(self._viewer)
+
 
 class LiveOutput:
     """All fan-outs of the process."""

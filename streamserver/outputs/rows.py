@@ -1,21 +1,22 @@
-"""Viewers in rows: those who are together are written to, and counted, eight at a time."""
+"""Viewers in rows: those who are together are written to, and counted, many at a time."""
 
 import os
 from collections.abc import Iterator
 from typing import Final
 
 from streamserver.hub.sessions import Tally
-from streamserver.hub.slicer import STEPS
 from streamserver.outputs.blocks import Block
-from streamserver.outputs.viewer import NO_SOCKET, Place, Transport, Viewer
+from streamserver.outputs.viewer import Place, Viewer
 
 __all__ = ["LeftOut", "Row", "Rows"]
 
 LeftOut = tuple[Viewer, Exception | None]
-"""Who did not get a block, and what its transport threw; None where it was not written to."""
+"""Who is out of its row, and what its transport threw. `Place.position` says whether it got the
+block."""
 
-_SEATS: Final = STEPS
-"""A row is a turn of a job of the slicer."""
+_SEATS: Final = 32
+"""A row is a turn of a job of the slicer: some half a millisecond. Between two rows everything but
+the media comes from an emptied cache, so that rows of eight cost a tenth more."""
 
 _LOOK_AT: Final = 4
 """So many rows with free seats are tried before there is a new one."""
@@ -27,7 +28,7 @@ class Row(Place):
     Their place and the bytes that they are handed are kept once, for all of them.
     """
 
-    __slots__ = ("_sockets", "_transports", "envelope", "tally", "viewers")
+    __slots__ = ("_sockets", "envelope", "tally", "viewers")
 
     def __init__(self, viewer: Viewer) -> None:
         """A row for this viewer and its like; it is not in it yet."""
@@ -36,81 +37,113 @@ class Row(Place):
         self.envelope = viewer.envelope
         self.tally = Tally()
         self.viewers: list[Viewer] = []
-        self._transports: list[Transport] = []
-        """Theirs, in the same order: what a write need not touch is not fetched into a cache that
-        the media before it has emptied."""
-        self._sockets: list[int] = []
+        self._sockets: list[int] | None = None if viewer.socket is None else []
+        """The numbers of their own sockets, in the same order: nothing else of a viewer is fetched
+        into a cache that the media before it has emptied. None where they have none."""
 
     def suits(self, viewer: Viewer) -> bool:
-        """Whether a viewer is at this very place."""
+        """Whether a viewer is at this very place, and is written to in the same way."""
         place = viewer.place
         return (
             place.position == self.position
             and place.header is self.header
             and place.last_ms == self.last_ms
             and viewer.envelope is self.envelope
+            and (viewer.socket is None) is (self._sockets is None)
         )
 
     def write(self, block: Block, most_unsent: int) -> list[LeftOut]:
-        """Writes a block to all; answers those who did not get it, with what was thrown.
+        """Writes a block to all; answers those who are out of the row now.
 
-        They are out of the row. Who holds more than ``most_unsent`` gets nothing, and nobody does
-        whose connection is closing. The one loop that is run per viewer and join: what is not in
-        it need not be fast. A transport that holds nothing is not needed for a write; what its
-        socket does not take, for whatever reason, it gets.
+        They did not get it, or, where they have sockets of their own, have the rest of it in their
+        transport. Without such a socket, who holds more than ``most_unsent`` gets nothing, and
+        nobody does whose connection is closing.
         """
-        data, write = block.data, os.write
-        odd: dict[Transport, Exception | None] = {}
+        if self._sockets is not None:
+            left_out = self._send(block.data, self._sockets)
+            self._advance(block, len(block.data))
+            self._let_all_out(left_out)
+            return left_out
+        data = block.data
         try:
             if self.envelope is not None:
                 data = self.envelope(data)
+            left_out = self._hand_over(data, most_unsent)
         except Exception as error:  # None of them can be sent anything.
-            odd = dict.fromkeys(self._transports, error)
-        size = len(data)
-        for transport, socket in zip(self._transports, () if odd else self._sockets, strict=False):
+            left_out = [(viewer, error) for viewer in self.viewers]
+        self._let_all_out(left_out)
+        self._advance(block, len(data))
+        return left_out
+
+    def _send(self, data: bytes, sockets: list[int]) -> list[LeftOut]:
+        """Writes past the transports, which hold nothing; they get what a socket does not take.
+
+        The one loop that is run per viewer and join: what is not in it need not be fast. That a
+        connection is closing is noticed when its socket fails, or by `FanOut`.
+        """
+        write, size = os.write, len(data)
+        short: list[tuple[int, int]] = []
+        for socket in sockets:
             try:
-                if transport.is_closing():
-                    odd[transport] = None
-                    continue
+                sent = write(socket, data)
+            except OSError:  # It is full, or broken, which its transport finds out for itself.
+                sent = 0
+            if sent != size:
+                short.append((socket, sent))
+        left_out: list[LeftOut] = []
+        for socket, sent in short:
+            viewer = self.viewers[sockets.index(socket)]
+            error: Exception | None = None
+            try:
+                if not viewer.transport.is_closing():
+                    viewer.transport.write(data[sent:])
+            except Exception as thrown:  # It must not stop the others.
+                error = thrown
+            left_out.append((viewer, error))
+        return left_out
+
+    def _hand_over(self, data: bytes, most_unsent: int) -> list[LeftOut]:
+        """Writes to the transports."""
+        left_out: list[LeftOut] = []
+        for viewer in self.viewers:
+            transport = viewer.transport
+            try:
                 unsent = transport.get_write_buffer_size()
                 # An empty transport takes any block: one frame may be larger than the bound.
-                if unsent > most_unsent and unsent:
-                    odd[transport] = None
-                elif unsent or socket == NO_SOCKET:
-                    transport.write(data)
+                if transport.is_closing() or (unsent > most_unsent and unsent):
+                    left_out.append((viewer, None))
                 else:
-                    try:
-                        sent = write(socket, data)
-                    except OSError:
-                        sent = 0
-                    if sent != size:
-                        transport.write(data[sent:])
+                    transport.write(data)
             except Exception as error:  # It must not stop the others.
-                odd[transport] = error
-        left_out = []
-        if odd:
-            left_out = [(v, odd[v.transport]) for v in self.viewers if v.transport in odd]
-        for viewer, _ in left_out:
-            self.let_out(viewer)
+                left_out.append((viewer, error))
+        return left_out
+
+    def _advance(self, block: Block, size: int) -> None:
+        """All who are here have got a block."""
         self.tally.bytes += size
         self.position = block.last
         self.last_ms = block.time_ms
         if block.header is not None:
             self.header = block.header
-        return left_out
+
+    def _let_all_out(self, left_out: list[LeftOut]) -> None:
+        for viewer, _ in left_out:
+            self.let_out(viewer)
 
     def let_in(self, viewer: Viewer) -> None:
         """It is where the row is, from now on."""
         self.viewers.append(viewer)
-        self._transports.append(viewer.transport)
-        self._sockets.append(viewer.socket)
+        if self._sockets is not None and viewer.socket is not None:
+            self._sockets.append(viewer.socket.fileno())
         viewer.place = self
         viewer.session.count_with(self.tally)
 
     def let_out(self, viewer: Viewer) -> None:
         """It stays where the row is now."""
         index = self.viewers.index(viewer)
-        del self.viewers[index], self._transports[index], self._sockets[index]
+        del self.viewers[index]
+        if self._sockets is not None:
+            del self._sockets[index]
         viewer.place = Place(self.position, self.header, self.last_ms)
         viewer.session.count_with(None)
 

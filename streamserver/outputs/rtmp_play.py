@@ -65,6 +65,11 @@ class RtmpPlay:
         if self._live is not None:
             self._live.pause(paused=paused)
 
+    def wait_for_transport(self) -> None:
+        """An answer was left in the transport: what follows must not overtake it."""
+        if self._live is not None:
+            self._live.wait_for_transport()
+
     def receive_audio(self, wanted: bool) -> None:
         """Turns sound on or off."""
         self.audio = wanted

@@ -1,17 +1,15 @@
 """One viewer of a fan-out: where it is in the log, and what is special about it."""
 
+import socket as sockets
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from streamserver.feeds.body import Header
 from streamserver.feeds.framed import Framed
 from streamserver.hub.readers import Reader
 from streamserver.hub.sessions import Session
 
-__all__ = ["NO_SOCKET", "Choose", "Envelope", "Place", "Transport", "Viewer"]
-
-NO_SOCKET: Final = -1
-"""The number of none: bytes can only go through the transport."""
+__all__ = ["Choose", "Envelope", "Place", "Transport", "Viewer"]
 
 
 class Transport(Protocol):
@@ -67,15 +65,16 @@ class Viewer:
         session: Session,
         ended: Callable[[str, bool], None],
         *,
-        socket: int = NO_SOCKET,
+        socket: sockets.socket | None = None,
         envelope: Envelope | None = None,
         choose: Choose | None = None,
     ) -> None:
         """``ended(reason, over)`` is told when the fan-out lets it go: with a reason for people,
-        and whether the stream is over. ``envelope`` is put around each write."""
+        and whether the stream is over. ``envelope`` is put around each write; with one there is
+        no ``socket``."""
         self.transport = transport
         self.socket = socket
-        """The number of its transport's socket, or `NO_SOCKET`."""
+        """Its own, which is written to past a transport that holds nothing (`own_socket`)."""
         self.session = session
         self.ended = ended
         self.envelope = envelope
@@ -98,3 +97,9 @@ class Viewer:
             data = self.envelope(data)
         self.transport.write(data)
         self.session.sent_alone += len(data)
+
+    def close_socket(self) -> None:
+        """Lets go of its own socket, which would keep the connection open. Only once."""
+        sock, self.socket = self.socket, None
+        if sock is not None:
+            sock.close()

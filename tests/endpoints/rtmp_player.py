@@ -69,6 +69,16 @@ class RtmpPlayer:
                 await self._read()
         return self.of(kind)
 
+    def ask(self) -> None:
+        """A command that wants an answer."""
+        self._send(0, string("createStream") + number(99) + NULL)
+
+    @property
+    def answers(self) -> int:
+        """How many of those were answered."""
+        commands = [parse_command(one) for one in self.of(AMF0_COMMAND)]
+        return sum(one.transaction_id == 99 for one in commands)
+
     async def until_closed(self) -> None:
         """Reads to the end."""
         async with asyncio.timeout(60):

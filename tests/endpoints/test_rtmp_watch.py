@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streamserver.endpoints.rtmp_watch import RtmpWatch
 from streamserver.media import flv
 from streamserver.media.track import Codec
 from streamserver.names import StreamKey
@@ -222,3 +223,62 @@ async def test_one_that_has_no_picture_for_it_gets_the_sound_of_an_opus_stream(s
     assert isinstance(config, flv.AudioConfig)
     assert config.codec is Codec.AAC
     assert player.of(VIDEO) == []
+
+
+async def test_answers_and_media_keep_their_order_for_a_player_that_reads_late(site: Site):
+    publisher = await site.publish()
+    player = await site.play()
+    await player.until_media(31)
+    picture = bytes.fromhex("2701000000") + (20_000).to_bytes(4, "big") + b"\x41" + bytes(19_999)
+    last = picture[:5] + (2).to_bytes(4, "big") + b"\x41\x01"
+    asked = 0
+    for number in range(80):
+        publisher.media(9, 2_100 + 20 * number, picture)
+        if number % 4 == 0:
+            # Nobody reads yet: some of the answers have to wait in the transport.
+            player.ask()
+            asked += 1
+        await asyncio.sleep(0)
+    publisher.media(9, 4_100, last)
+    publisher.media(8, 4_500, b"\xaf\x01" + bytes(20))  # what comes before it waits for no sound
+    async with asyncio.timeout(60):
+        while player.of(VIDEO)[-1].body != last or player.answers < asked:
+            await player._read()
+    late = [m for m in player.of(VIDEO) if m.body == picture]
+    assert len(late) == 80
+    times = [m.timestamp for m in player.of(VIDEO)]
+    assert times == sorted(times)
+
+
+async def test_media_waits_for_an_answer_that_was_left_in_the_transport(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    await site.publish()
+    player = await site.play()
+    await player.until_media(31)
+    waited: list[RtmpWatch] = []
+    monkeypatch.setattr(RtmpWatch, "wait_for_transport", lambda watch: waited.append(watch))
+    (endpoint,) = site.server.doors.rtmp
+    (connection,) = (one for one in endpoint._connections if one._watch is not None)
+    player.ask()
+    while not player.answers:
+        await player._read()
+    assert waited == []
+    connection._transport = Full(connection._transport)  # type: ignore[assignment]  # as good
+    player.ask()
+    while player.answers < 2:
+        await player._read()
+    assert waited == [connection._watch]
+
+
+class Full:
+    """A transport that says that it holds something."""
+
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)

@@ -1,5 +1,8 @@
 """Transports that take what a test lets them, and streams without a publisher."""
 
+import contextlib
+import os
+import socket
 from collections.abc import Callable
 
 from streamserver.feeds.body import Body, Header
@@ -64,6 +67,57 @@ class FakeTransport:
         return b"".join(self.writes)
 
 
+class SocketTransport:
+    """A transport over a real socket, and the other end: what the kernel does not take it holds."""
+
+    def __init__(self, kernel: int = 4_608) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kernel)
+        self.near.setblocking(False)
+        self.far.setblocking(False)
+        self.held = bytearray()
+        self.writes = 0
+        self.data = bytearray()
+        self.closing = False
+
+    def own(self) -> socket.socket:
+        """What a viewer is given (`own_socket`)."""
+        own = socket.socket(fileno=os.dup(self.near.fileno()))
+        own.setblocking(False)
+        return own
+
+    def write(self, data: bytes) -> None:
+        assert not self.closing, "written to after it was closed"
+        self.writes += 1
+        held = bool(self.held)
+        self.held += data
+        if not held:
+            self.flush()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.held)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def take(self, size: int) -> None:
+        """The other end reads so much, at most; the transport does not know yet."""
+        with contextlib.suppress(BlockingIOError):
+            while size > 0 and (data := self.far.recv(size)):
+                self.data += data
+                size -= len(data)
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+    def flush(self) -> None:
+        """The loop sees that there is room."""
+        with contextlib.suppress(BlockingIOError):
+            while self.held:
+                del self.held[: self.near.send(self.held)]
+
+
 class World:
     """A fan-out over a log of bodies that the test fills, and time that it lets pass."""
 
@@ -95,7 +149,9 @@ class World:
         self.time_ms = 0
         self.count = 0
 
-    def viewer(self, transport: FakeTransport | None = None, **more: object) -> Viewer:
+    def viewer(
+        self, transport: FakeTransport | SocketTransport | None = None, **more: object
+    ) -> Viewer:
         """A viewer that is not in the fan-out yet."""
         who = session(action=Action.PLAY, protocol=Protocol.RTMP)
         viewer = Viewer(
@@ -181,6 +237,7 @@ __all__ = [
     "VIDEO",
     "FakeTransport",
     "PlainFormat",
+    "SocketTransport",
     "World",
     "as_bytes",
     "header",

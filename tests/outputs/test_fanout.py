@@ -1,5 +1,6 @@
 """The fan-out with transports that take what the test lets them."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from streamserver.feeds.framed import Framed
 from streamserver.hub.stream import LogBounds
 from streamserver.outputs.viewer import Viewer
-from tests.outputs.helpers_live import AUDIO, FakeTransport, World, numbers
+from tests.outputs.helpers_live import AUDIO, FakeTransport, SocketTransport, World, numbers
 
 
 def fill(world: World, count: int, *, gop: int = 10, size: int = 0) -> None:
@@ -244,7 +245,7 @@ def test_a_large_join_goes_out_in_several_writes():
     for _ in range(5):
         world.append(size=100_000)
     world.settle()
-    assert [len(w) for w in viewer.transport.writes[1:]] == [300_000, 200_000]  # type: ignore[attr-defined]
+    assert [len(w) for w in viewer.transport.writes[1:]] == [200_000, 200_000, 100_000]  # type: ignore[attr-defined]
 
 
 def test_a_slow_viewer_is_passed_over_then_jumps_to_the_newest_keyframe():
@@ -506,22 +507,22 @@ def test_a_burst_larger_than_the_log_moves_everyone_to_a_keyframe():
 def test_a_removed_viewer_is_not_written_to_even_within_a_join():
     world = World(max_join_ms=8)
     fill(world, 1)
-    viewers = [world.viewer() for _ in range(8)]
+    viewers = [world.viewer() for _ in range(32)]
     for viewer in viewers:
         world.fan_out.add(viewer)
     world.settle()
     viewers += [world.viewer() for _ in range(8)]
-    for viewer in viewers[8:]:
+    for viewer in viewers[32:]:
         world.fan_out.add(viewer)
     world.settle()
-    # Eight writes fill a turn of the slicer.
+    # A row fills a turn of the slicer.
     world.look_ns = world.slicer.budget_ns
     world.append()
     world.pass_ms(10)
     for _ in range(100):
         world.turns.run()
     before = [numbers(got(viewer)) for viewer in viewers]
-    assert before == [[0, 1]] * 16
+    assert before == [[0, 1]] * 40
     world.append()
     world.clock.advance(s=1)
     while numbers(got(viewers[0])) == [0, 1]:
@@ -529,13 +530,13 @@ def test_a_removed_viewer_is_not_written_to_even_within_a_join():
     for viewer in viewers:
         world.fan_out.remove(viewer)
     world.settle()
-    assert [numbers(got(viewer)) for viewer in viewers] == [[0, 1, 2]] * 8 + [[0, 1]] * 8
+    assert [numbers(got(viewer)) for viewer in viewers] == [[0, 1, 2]] * 32 + [[0, 1]] * 8
 
 
 def test_what_was_sent_is_exact_whoever_asks_even_within_a_join():
     world = World(max_join_ms=8)
     fill(world, 1)
-    viewers = [world.viewer() for _ in range(20)]
+    viewers = [world.viewer() for _ in range(80)]
     for viewer in viewers:
         world.fan_out.add(viewer)
     world.settle()
@@ -548,7 +549,7 @@ def test_what_was_sent_is_exact_whoever_asks_even_within_a_join():
         assert [viewer.session.bytes_sent for viewer in viewers] == [len(got(v)) for v in viewers]
         unlike += len({len(got(viewer)) for viewer in viewers}) > 1
     assert unlike
-    assert world.stats.writes == 20
+    assert world.stats.writes == 80
 
 
 STEPS = st.one_of(
@@ -623,3 +624,168 @@ def test_nothing_vanishes_or_comes_twice_but_what_is_counted(steps):
             assert viewer.session.dropped_frames <= 2 * sum(1 for s in steps if s[0] == "epoch")
         if viewer in world.fan_out._viewers:
             assert seen[-1] == world.count - 1
+
+
+def socketed(world: World, kernel: int = 4_608) -> tuple[Viewer, SocketTransport]:
+    """A viewer with a socket of its own, in the fan-out."""
+    transport = SocketTransport(kernel)
+    viewer = world.viewer(transport, socket=transport.own())
+    world.fan_out.add(viewer)
+    world.settle()
+    return viewer, transport
+
+
+def drain(transport: SocketTransport) -> None:
+    """The other end reads all."""
+    while transport.held:
+        transport.take(1 << 20)
+        transport.flush()
+    transport.take(1 << 20)
+
+
+def test_a_socket_of_its_own_is_written_to_only_while_the_transport_holds_nothing():
+    world = World()
+    fill(world, 1)
+    world.settle()
+    viewer, transport = socketed(world)
+    assert transport.writes == 1
+    for _ in range(3):
+        world.append(size=100)
+        world.settle()
+    assert transport.writes == 1
+    before = world.stats.writes
+    world.append(size=100_000)
+    world.settle()
+    # What was written is one write, whichever way the bytes went.
+    assert (transport.writes, world.stats.writes) == (2, before + 1)
+    world.append(size=100)
+    world.settle()
+    assert (transport.writes, world.stats.writes) == (3, before + 1)
+    drain(transport)
+    world.pass_ms(300)
+    world.append(size=100)
+    world.settle()
+    assert (transport.writes, world.stats.writes) == (3, before + 2)
+    drain(transport)
+    assert numbers(bytes(transport.data)) == list(range(7))
+    assert viewer.session.bytes_sent == len(transport.data)
+    world.fan_out.close()
+    transport.close()
+
+
+def test_an_answer_that_was_left_in_the_transport_is_not_overtaken():
+    world = World()
+    fill(world, 1)
+    world.settle()
+    viewer, transport = socketed(world)
+    transport.write(b"<a%s>" % (b"," * 100_000))
+    assert transport.held
+    world.fan_out.part(viewer)
+    for _ in range(3):
+        # There is room, of which the transport has not heard.
+        transport.take(1 << 20)
+        world.append(size=100)
+        world.pass_ms(300)
+    assert transport.held
+    drain(transport)
+    world.pass_ms(300)
+    writes = transport.writes
+    world.append(size=100)
+    world.settle()
+    drain(transport)
+    assert transport.writes == writes
+    answer = transport.data.index(b"<a")
+    assert transport.data[answer:].startswith(b"<a%s>[1]" % (b"," * 100_000))
+    assert numbers(bytes(transport.data)) == list(range(5))
+    world.fan_out.close()
+    transport.close()
+
+
+def test_who_leaves_lets_go_of_its_socket_so_that_the_peer_sees_the_end():
+    world = World()
+    fill(world, 1)
+    viewers = [socketed(world) for _ in range(2)]
+    world.fan_out.remove(viewers[0][0])
+    world.fan_out.close()
+    for viewer, transport in viewers:
+        assert viewer.socket is None
+        transport.near.close()
+        transport.take(1 << 20)
+        assert transport.far.recv(1) == b""
+        transport.close()
+
+
+WITH_SOCKETS = st.one_of(
+    st.tuples(st.just("append"), st.integers(1, 5), st.integers(10, 4_000)),
+    st.tuples(st.just("keyframe"), st.just(0), st.integers(10, 9_000)),
+    st.tuples(st.just("join"), st.integers(2_000, 20_000), st.just(0)),
+    st.tuples(st.just("leave"), st.integers(0, 7), st.just(0)),
+    st.tuples(st.just("take"), st.integers(0, 7), st.integers(1, 20_000)),
+    st.tuples(st.just("flush"), st.integers(0, 7), st.just(0)),
+    st.tuples(st.just("answer"), st.integers(0, 7), st.integers(3, 20_000)),
+    st.tuples(st.just("turn"), st.integers(1, 3), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 600), st.just(0)),
+)
+TOKENS = re.compile(rb"(?:<hello>|<[mv]h>|<a\d+,*>|\[\d+\]\.*)*")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(WITH_SOCKETS, max_size=60))
+def test_nothing_overtakes_what_a_transport_holds(steps):
+    world = World(max_unsent_bytes=20_000)
+    world.append(keyframe=True)
+    viewers: list[tuple[Viewer, SocketTransport]] = []
+    answers = 0
+    for what, a, b in steps:
+        at = viewers[a % len(viewers)] if viewers and what != "join" else None
+        match what:
+            case "append":
+                for _ in range(a):
+                    world.append(size=b)
+            case "keyframe":
+                world.append(keyframe=True, size=b)
+            case "join" if len(viewers) < 4:
+                viewers.append(socketed(world, a))
+            case "leave" if at is not None:
+                world.fan_out.remove(at[0])
+            case "take" if at is not None:
+                at[1].take(b)
+            case "flush" if at is not None:
+                at[1].flush()
+            case "answer" if at is not None:
+                # As an RTMP connection answers its player.
+                answers += 1
+                at[1].write(b"<a%d%s>" % (answers, b"," * b))
+                if at[1].get_write_buffer_size():
+                    world.fan_out.part(at[0])
+            case "turn":
+                for _ in range(a):
+                    world.turns.run()
+            case "wait":
+                world.pass_ms(a)
+        world.turns.run()
+    world.append(keyframe=True)
+    for _ in range(20):
+        world.pass_ms(300)
+        for _, transport in viewers:
+            drain(transport)
+    given = b"".join(item.data for item in world.feed.log.since(0))
+    assert numbers(given) == list(range(world.count))
+    found = 0
+    for viewer, transport in viewers:
+        assert TOKENS.fullmatch(transport.data)
+        said = [int(number) for number in re.findall(rb"<a(\d+)", transport.data)]
+        assert said == sorted(said)
+        found += len(said)
+        media = re.sub(rb"<[^>]*>", b"", transport.data)
+        seen = numbers(media)
+        assert seen == sorted(set(seen))
+        # Each item is whole.
+        for item in re.findall(rb"\[\d+\]\.*", media):
+            assert item + b"[" in given + b"["
+        if viewer in world.fan_out._viewers:
+            assert seen[-1] == world.count - 1
+    assert found == answers
+    world.fan_out.close()
+    for _, transport in viewers:
+        transport.close()

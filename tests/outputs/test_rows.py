@@ -1,12 +1,14 @@
 """Viewers who are together, without a fan-out."""
 
 import os
-import socket
+from collections.abc import Iterator
+
+import pytest
 
 from streamserver.outputs.blocks import Block
 from streamserver.outputs.rows import Row, Rows
 from streamserver.outputs.viewer import Place, Viewer
-from tests.outputs.helpers_live import FakeTransport, World, header
+from tests.outputs.helpers_live import SocketTransport, World, header
 
 WORLD = World()
 HEADER = header()
@@ -30,19 +32,19 @@ def write(rows: Rows, what: Block) -> list[Viewer]:
     return [viewer for row in here for viewer, _ in rows.write(row, what, 1_000)]
 
 
-def test_who_is_at_the_same_place_shares_a_row_of_eight():
+def test_who_is_at_the_same_place_shares_a_row_of_thirty_two():
     rows = Rows()
-    enter(rows, 9)
+    enter(rows, 33)
     enter(rows, 2, position=8)
-    assert [(row.position, len(row.viewers)) for row in rows] == [(7, 8), (7, 1), (8, 2)]
+    assert [(row.position, len(row.viewers)) for row in rows] == [(7, 32), (7, 1), (8, 2)]
 
 
 def test_a_place_that_was_left_is_taken_again():
     rows = Rows()
-    viewers = enter(rows, 16)
+    viewers = enter(rows, 64)
     rows.leave(viewers[3])
     enter(rows)
-    assert [len(row.viewers) for row in rows] == [8, 8]
+    assert [len(row.viewers) for row in rows] == [32, 32]
 
 
 def test_whoever_has_another_header_or_envelope_sits_elsewhere():
@@ -100,14 +102,14 @@ def test_an_envelope_that_fails_leaves_all_of_its_row_out():
 
 def test_rows_that_have_emptied_close_up():
     rows = Rows()
-    viewers = enter(rows, 80)
+    viewers = enter(rows, 320)
     for number, viewer in enumerate(viewers):
         if number % 8:
             rows.leave(viewer)
     assert len(list(rows)) == 10
     write(rows, block())
     rows.close_up()
-    assert [len(row.viewers) for row in rows] == [8, 2]
+    assert [len(row.viewers) for row in rows] == [32, 8]
     assert {viewer.session.bytes_sent for viewer in viewers[::8]} == {4}
     write(rows, block(9))
     assert {viewer.session.bytes_sent for viewer in viewers[::8]} == {8}
@@ -123,42 +125,82 @@ def test_when_all_is_cleared_everybody_has_what_it_got_for_itself():
     assert {viewer.session.bytes_sent for viewer in viewers} == {4}
 
 
-def test_a_socket_is_written_to_and_what_it_does_not_take_goes_to_its_transport():
-    rows = Rows()
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        viewer = WORLD.viewer(socket=ours.fileno())
-        viewer.place = Place(7, HEADER, 40)
-        rows.enter(viewer)
-        transport = viewer.transport
-        assert isinstance(transport, FakeTransport)
-        small = block(data=b"media")
-        assert write(rows, small) == []
-        assert (theirs.recv(100), transport.writes) == (b"media", [])
-        large = os.urandom(8_000_000)
-        assert write(rows, block(9, large)) == []
-        assert 0 < transport.written < len(large)
-        assert large.endswith(transport.data)
-        # The transport holds something, or the socket is full: nothing may overtake that.
-        transport.kernel = transport.written - 10
-        theirs.recv(4_000_000)
-        assert write(rows, block(11, b"behind")) == []
-        assert transport.writes[-1] == b"behind"
-        assert viewer.session.bytes_sent == len(large) + 11
+@pytest.fixture
+def transport() -> Iterator[SocketTransport]:
+    one = SocketTransport(kernel=100_000)
+    yield one
+    one.close()
 
 
-def test_a_socket_that_is_broken_is_left_to_its_transport():
+def with_socket(rows: Rows, transport: SocketTransport) -> Viewer:
+    viewer = WORLD.viewer(transport, socket=transport.own())
+    viewer.place = Place(7, HEADER, 40)
+    rows.enter(viewer)
+    return viewer
+
+
+def test_what_a_socket_does_not_take_goes_to_its_transport_and_the_viewer_is_out(
+    transport: SocketTransport,
+):
     rows = Rows()
-    ours, theirs = socket.socketpair()
-    with ours:
-        theirs.close()
-        viewer = WORLD.viewer(socket=ours.fileno())
-        viewer.place = Place(7, HEADER, 40)
-        rows.enter(viewer)
-        assert write(rows, block()) == []
-        assert isinstance(viewer.transport, FakeTransport)
-        assert viewer.transport.writes == [b"data"]
-        viewer.transport.closing = True
-        assert write(rows, block(9)) == [viewer]
+    viewer = with_socket(rows, transport)
+    assert write(rows, block(data=b"media")) == []
+    assert (transport.writes, viewer.place.position) == (0, 9)
+    large = os.urandom(8_000_000)
+    assert write(rows, block(9, large)) == [viewer]
+    assert 0 < transport.get_write_buffer_size() < len(large)
+    # It has all of it, and is where the next block begins.
+    assert (viewer.place.position, viewer.session.bytes_sent) == (11, len(large) + 5)
+    assert list(rows) == []
+    while transport.held:
+        transport.take(1 << 30)
+        transport.flush()
+    transport.take(1 << 30)
+    assert transport.data == b"media" + large
+    viewer.close_socket()
+
+
+def test_a_socket_that_takes_nothing_leaves_all_to_its_transport(transport: SocketTransport):
+    rows = Rows()
+    viewer = with_socket(rows, transport)
+    while True:
+        try:
+            transport.near.send(b"x" * 1_000)
+        except BlockingIOError:
+            break
+    assert write(rows, block()) == [viewer]
+    assert transport.held == b"data"
+    viewer.close_socket()
+
+
+def test_a_socket_that_is_broken_is_left_to_its_transport(transport: SocketTransport):
+    rows = Rows()
+    viewer = with_socket(rows, transport)
+    transport.far.close()
+    failed = [error for row in rows for _, error in rows.write(row, block(), 1_000)]
+    assert [type(error) for error in failed] == [BrokenPipeError]
+    viewer.close_socket()
+
+
+def test_of_a_connection_that_is_closing_only_its_own_socket_is_written_to(
+    transport: SocketTransport,
+):
+    rows = Rows()
+    viewer = with_socket(rows, transport)
+    transport.closing = True
+    assert write(rows, block()) == []
+    transport.far.close()
+    assert write(rows, block(9)) == [viewer]
+    viewer.close_socket()
+
+
+def test_who_has_a_socket_of_its_own_sits_elsewhere(transport: SocketTransport):
+    rows = Rows()
+    (plain,) = enter(rows)
+    viewer = with_socket(rows, transport)
+    assert [row.viewers for row in rows] == [[plain], [viewer]]
+    assert write(rows, block()) == []
+    transport.take(100)
+    assert transport.data == b"data"
+    assert plain.session.bytes_sent == viewer.session.bytes_sent == 4
+    viewer.close_socket()

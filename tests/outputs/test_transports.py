@@ -3,8 +3,9 @@ import os
 import socket
 import ssl
 
-from streamserver.outputs.transports import make_live
-from streamserver.outputs.viewer import NO_SOCKET
+import pytest
+
+from streamserver.outputs.transports import make_live, own_socket
 
 
 class Fake(asyncio.WriteTransport):
@@ -18,17 +19,51 @@ class Fake(asyncio.WriteTransport):
         self.high = high
 
 
-def test_a_plain_socket_may_be_written_to_past_its_transport():
-    ours, peer = socket.socketpair(socket.AF_UNIX)
-    with ours, peer:
-        transport = Fake(ours, None)
-        os.write(make_live(transport), b"media")
-        assert peer.recv(100) == b"media"
+def test_a_transport_of_live_media_writes_at_once():
+    with socket.socket() as sock:
+        transport = Fake(sock, None)
+        make_live(transport)
         assert transport.high == 0
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 128 * 1024
+    make_live(Fake(None, None))
 
 
-def test_nothing_is_written_past_tls_nor_without_a_socket():
+def test_a_socket_of_its_own_outlives_that_of_its_transport():
+    ours, peer = socket.socketpair()
+    with peer:
+        own = own_socket(Fake(ours, None))
+        assert own is not None
+        assert own.fileno() != ours.fileno()
+        ours.close()
+        own.send(b"media")
+        assert peer.recv(100) == b"media"
+        own.close()
+        assert peer.recv(100) == b""
+
+
+def test_a_socket_of_its_own_never_waits():
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        own = own_socket(Fake(ours, None))
+        assert own is not None
+        with own:
+            while own.send(bytes(100_000)) == 100_000:
+                pass
+            with pytest.raises(BlockingIOError):
+                own.send(bytes(100_000))
+
+
+def test_there_is_none_of_its_own_under_tls_nor_without_a_socket():
     with socket.socket() as sock:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        assert make_live(Fake(sock, context)) == NO_SOCKET
-    assert make_live(Fake(None, None)) == NO_SOCKET
+        assert own_socket(Fake(sock, context)) is None
+    assert own_socket(Fake(None, None)) is None
+
+
+def test_where_there_are_no_more_numbers_there_is_none_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    def none_left(number: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", none_left)
+    with socket.socket() as sock:
+        assert own_socket(Fake(sock, None)) is None

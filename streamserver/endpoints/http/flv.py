@@ -22,7 +22,7 @@ from streamserver.media.flv_writer import Dialect
 from streamserver.names import DEFAULT_NAME
 from streamserver.outputs.flv import CONTENT_TYPE, WebSocketFrames
 from streamserver.outputs.live import Form, LiveOutput
-from streamserver.outputs.transports import make_live
+from streamserver.outputs.transports import make_live, own_socket
 from streamserver.outputs.viewer import Viewer
 
 __all__ = ["FlvDoor", "flv_mount"]
@@ -153,7 +153,9 @@ async def _send(
     end.transport = transport = take_transport(request)
     if transport is None:
         return
-    socket = make_live(transport)
+    make_live(transport)
+    # To a WebSocket aiohttp writes too.
+    socket = own_socket(transport) if envelope is None else None
     viewer = Viewer(transport, watch.session, end.ended, socket=socket, envelope=envelope)
     live = door.live.join(watch.stream, Form.FLV, Dialect.ENHANCED, viewer)
     try:
