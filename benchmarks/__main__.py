@@ -60,7 +60,7 @@ class Case:
 CASES: dict[str, Case] = {
     "startup": Case(startup.run, 2, 1, 0.3),
     "ingest": Case(ingest.run, 2, 2, 2.5),
-    "fanout": Case(fanout.run, 2, 2, 3.0),
+    "fanout": Case(fanout.run, 2, 2, 3.2),
     "hls": Case(hls.run, 2, 3, 1.4),
     "http": Case(http_objects.run, 1, 3, 0.7),
     "whep": Case(whep.run, 2, 2, 1.9),

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "measure_files",
     "measure_glass",
     "measure_idle",
+    "measure_idle_all",
     "measure_joins",
     "measure_players",
     "measure_publishers",
@@ -77,10 +78,18 @@ def measure_publishers(
 
 def measure_idle(server: Running, seconds: float) -> Measured:
     """What a server spends with the load that it has already."""
-    before, began = usage(server.pid), time.monotonic()
+    return measure_idle_all([server], seconds)[server.pid]
+
+
+def measure_idle_all(servers: Sequence[Running], seconds: float) -> dict[int, Measured]:
+    """The same of several, at the same time; by process."""
+    before = [(server.pid, usage(server.pid), time.monotonic()) for server in servers]
     time.sleep(seconds)
-    after, elapsed = usage(server.pid), time.monotonic() - began
-    return Measured(after.cpu_ms - before.cpu_ms, elapsed, after.rss_kb, {})
+    idle: dict[int, Measured] = {}
+    for pid, was, began in before:
+        now, elapsed = usage(pid), time.monotonic() - began
+        idle[pid] = Measured(now.cpu_ms - was.cpu_ms, elapsed, now.rss_kb, {})
+    return idle
 
 
 def measure_viewers(server: Running, url: str, count: int, seconds: float) -> Measured:
