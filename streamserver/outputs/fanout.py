@@ -171,7 +171,7 @@ class FanOut:
             self.part(viewer)
 
     def part(self, viewer: Viewer) -> None:
-        """Has a viewer read on its own until its transport is empty."""
+        """Has a viewer read on its own once: it may be that its transport holds something now."""
         if viewer in self._viewers and not viewer.paused:
             self._part(viewer)
 
@@ -376,9 +376,7 @@ class FanOut:
             return
         viewer.session.dropped_frames = viewer.dropped + reader.skipped
         together = reader.position == self._head and not reader.waits_for_keyframe
-        # What the transport holds must not be overtaken by what is written past it.
-        held = viewer.socket is not None and transport.get_write_buffer_size() > 0
-        if together and viewer.choose is None and not held:
+        if together and viewer.choose is None:
             self._settle(viewer)
             self._rows.enter(viewer)
 
@@ -428,7 +426,9 @@ class FanOut:
         passed_ms = max(1, (now_ns - self._counted_ns) // _MS)
         self._counted_ns = now_ns
         newest_ms = self._newest_ms()
-        self._rows.close_up()
+        if not self._busy:
+            # Within a join those who move would miss its rest, and never be where one begins.
+            self._rows.close_up()
         for viewer in list(self._viewers):
             session = viewer.session
             session.bit_rate = (session.bytes_sent - viewer.sent_before) * 8_000 // passed_ms

@@ -30,18 +30,21 @@ class Row(Place):
 
     __slots__ = ("_sockets", "envelope", "tally", "viewers")
 
-    def __init__(self, viewer: Viewer) -> None:
-        """A row for this viewer and its like; it is not in it yet."""
+    def __init__(self, viewer: Viewer, *, direct: bool) -> None:
+        """A row for this viewer and its like; it is not in it yet.
+
+        ``direct``: they are written to past their transports, which hold nothing.
+        """
         place = viewer.place
         super().__init__(place.position, place.header, place.last_ms)
         self.envelope = viewer.envelope
         self.tally = Tally()
         self.viewers: list[Viewer] = []
-        self._sockets: list[int] | None = None if viewer.socket is None else []
+        self._sockets: list[int] | None = [] if direct else None
         """The numbers of their own sockets, in the same order: nothing else of a viewer is fetched
-        into a cache that the media before it has emptied. None where they have none."""
+        into a cache that the media before it has emptied. None where they are not direct."""
 
-    def suits(self, viewer: Viewer) -> bool:
+    def suits(self, viewer: Viewer, *, direct: bool) -> bool:
         """Whether a viewer is at this very place, and is written to in the same way."""
         place = viewer.place
         return (
@@ -49,15 +52,15 @@ class Row(Place):
             and place.header is self.header
             and place.last_ms == self.last_ms
             and viewer.envelope is self.envelope
-            and (viewer.socket is None) is (self._sockets is None)
+            and direct is (self._sockets is not None)
         )
 
     def write(self, block: Block, most_unsent: int) -> list[LeftOut]:
         """Writes a block to all; answers those who are out of the row now.
 
-        They did not get it, or, where they have sockets of their own, have the rest of it in their
-        transport. Without such a socket, who holds more than ``most_unsent`` gets nothing, and
-        nobody does whose connection is closing.
+        They did not get it, or, in a direct row, have the rest of it in their transport. In others
+        who holds more than ``most_unsent`` gets nothing, and nobody does whose connection is
+        closing.
         """
         if self._sockets is not None:
             left_out = self._send(block.data, self._sockets)
@@ -130,6 +133,16 @@ class Row(Place):
         for viewer, _ in left_out:
             self.let_out(viewer)
 
+    def emptied(self) -> list[Viewer]:
+        """Those who could be in a direct row, and are in another."""
+        if self._sockets is not None:
+            return []
+        return [
+            viewer
+            for viewer in self.viewers
+            if viewer.socket is not None and not viewer.transport.get_write_buffer_size()
+        ]
+
     def let_in(self, viewer: Viewer) -> None:
         """It is where the row is, from now on."""
         self.viewers.append(viewer)
@@ -162,11 +175,13 @@ class Rows:
 
     def enter(self, viewer: Viewer) -> None:
         """Gives a viewer that is in no row a seat among its like."""
+        # What its transport holds must not be overtaken by what is written past it.
+        direct = viewer.socket is not None and not viewer.transport.get_write_buffer_size()
         for _, row in zip(range(_LOOK_AT), reversed(self._roomy), strict=False):
-            if row.suits(viewer):
+            if row.suits(viewer, direct=direct):
                 break
         else:
-            row = Row(viewer)
+            row = Row(viewer, direct=direct)
             self._rows[row] = self._roomy[row] = None
         row.let_in(viewer)
         if len(row.viewers) == _SEATS:
@@ -187,7 +202,12 @@ class Rows:
         return left_out
 
     def close_up(self) -> None:
-        """Fewer rows, where more than half of the seats are free."""
+        """Whose transport has emptied goes to a direct row; and fewer rows, where more than half
+        of the seats are free."""
+        for row in self:
+            for viewer in row.emptied():
+                self.leave(viewer)
+                self.enter(viewer)
         free = sum(_SEATS - len(row.viewers) for row in self._roomy)
         if 2 * free <= len(self._rows) * _SEATS:
             return
