@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import socket
 from typing import Final
 
@@ -34,8 +35,8 @@ def own_socket(transport: asyncio.WriteTransport) -> socket.socket | None:
 
     A number of its own, which nobody else gets before it is closed; until then the peer does not
     see that the transport was. Nothing may be written while the transport holds something, nor may
-    anybody write to that behind the owner's back. None where there is TLS, or where there are no
-    more numbers.
+    anybody write to that behind the owner's back. None where there is TLS, and where half of the
+    numbers that the process may have are in use: the rest is for connections.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or transport.get_extra_info("sslcontext") is not None:
@@ -44,6 +45,10 @@ def own_socket(transport: asyncio.WriteTransport) -> socket.socket | None:
         own = socket.socket(fileno=os.dup(sock.fileno()))
     except OSError as error:
         logger.debug("no socket of its own: %s", error)
+        return None
+    numbers, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if numbers != resource.RLIM_INFINITY and own.fileno() > numbers // 2:
+        own.close()
         return None
     own.setblocking(False)
     return own

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import resource
 import socket
 import ssl
 
@@ -67,3 +68,15 @@ def test_where_there_are_no_more_numbers_there_is_none_of_its_own(monkeypatch: p
     monkeypatch.setattr(os, "dup", none_left)
     with socket.socket() as sock:
         assert own_socket(Fake(sock, None)) is None
+
+
+def test_where_half_of_the_numbers_are_in_use_the_rest_is_for_connections(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with socket.socket() as sock:
+        own = own_socket(Fake(sock, None))
+        assert own is not None
+        with own:
+            limits = (2 * own.fileno(), 1 << 20)
+            monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+            assert own_socket(Fake(sock, None)) is None
