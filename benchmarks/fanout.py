@@ -21,7 +21,7 @@ from benchmarks.servers import Running, fetch
 __all__ = ["run"]
 
 _COUNTS = (50, 200, 1000)
-_MORE = {50: 3}
+_MORE = {50: 2}
 """Rounds with those alone for whom there is a budget, where runs differ most and take least."""
 
 _BARE_BUDGET = 1.5
