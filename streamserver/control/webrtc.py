@@ -19,6 +19,9 @@ __all__ = ["LinkTotals", "OpensPeers", "RtcPeer", "RtcResource", "RtcResources",
 _MAX_RESTARTS: Final = 100
 """Restarts of ICE in the life of one connection: each costs names in the listener's table."""
 
+_KEPT_NAMES: Final = 1000
+"""Connections that are over and still known by name: a client's DELETE follows within seconds."""
+
 
 class RtcPeer(SendingPeer, Protocol):
     """What is asked of ``webrtc.peer.Peer`` here."""
@@ -70,6 +73,7 @@ class RtcResources:
         self.max_per_address = max_per_address
         """Of one address; may be changed while running."""
         self._by_id: dict[str, RtcResource] = {}
+        self._over: dict[str, None] = {}
         self._addresses: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -95,10 +99,26 @@ class RtcResources:
         self._by_id[resource.id] = resource
         self._addresses[resource.remote_ip] += 1
 
+    def end(self, resource_id: str, reason: str) -> bool:
+        """Ends the connection of a name for its client, once; False when there is none to end.
+
+        A client closes its transport in the same breath, and that may come first: what has just
+        ended otherwise counts too.
+        """
+        resource = self._by_id.get(resource_id)
+        if resource is not None:
+            resource.close(reason)
+        known = resource_id in self._over
+        self._over.pop(resource_id, None)
+        return known
+
     def remove(self, resource: "RtcResource") -> None:
         """Takes a connection out; a second call does nothing."""
         if self._by_id.pop(resource.id, None) is None:
             return
+        self._over[resource.id] = None
+        if len(self._over) > _KEPT_NAMES:
+            del self._over[next(iter(self._over))]
         self._addresses[resource.remote_ip] -= 1
         if not self._addresses[resource.remote_ip]:
             del self._addresses[resource.remote_ip]

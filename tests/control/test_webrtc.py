@@ -72,6 +72,17 @@ async def test_however_a_publisher_ends_everything_ends_once(how: str):
     await world.whip.open(world.attempt(), CHROMIUM_PUBLISH)
 
 
+async def test_names_of_connections_that_are_over_are_kept_for_a_while_only():
+    world = World()
+    names = []
+    for _ in range(1002):
+        resource = await world.whip.open(world.attempt(), CHROMIUM_PUBLISH)
+        resource.close("over")
+        names.append(resource.id)
+    assert [world.resources.end(name, "again") for name in names[:3]] == [False, False, True]
+    assert not world.resources.end("never", "was there")
+
+
 async def test_a_viewer_gets_what_the_stream_has():
     world = World()
     await world.go_live()

@@ -165,7 +165,8 @@ class _Routes:
         return web.Response(body=answer.encode(), headers=headers)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._resource(request).close("the client ended it")
+        if not self._door.resources.end(request.match_info["id"], "the client ended it"):
+            raise _gone()
         return web.Response()
 
     async def _resource_options(self, request: web.Request) -> web.Response:
@@ -178,7 +179,7 @@ class _Routes:
     def _resource(self, request: web.Request) -> RtcResource:
         resource = self._door.resources.get(request.match_info["id"])
         if resource is None:
-            raise NotFoundError("there is no such connection; it has ended")
+            raise _gone()
         return resource
 
     def _add_links(self, response: web.Response) -> None:
@@ -230,6 +231,10 @@ def _helpful(method: str, status: int) -> dict[str, str]:
     if status == 503 or (status == 404 and method == "POST"):
         return {"Retry-After": _RETRY_S[status]}
     return {}
+
+
+def _gone() -> NotFoundError:
+    return NotFoundError("there is no such connection; it has ended")
 
 
 def _key(request: web.Request) -> tuple[str, str]:

@@ -85,6 +85,20 @@ async def test_an_offer_is_answered_with_a_description_and_its_own_address(
     assert "retry-after" not in again.headers
 
 
+async def test_a_connection_that_its_client_closed_meanwhile_can_still_be_ended_once(
+    world: World, place: Site
+):
+    client = await place.connect()
+    answer = await post(client, "/whip/live/cam", CHROMIUM_PUBLISH)
+    location = answer.headers["location"]
+    # A browser closes its transport in the same breath, and datagrams are faster.
+    world.peers[0].close("the peer closed the connection")
+    patched = await send(client, "PATCH", location, "a=x", FRAGMENT, "If-Match: *")
+    assert patched.status == 404
+    assert (await client.ask(location, method="DELETE")).status == 200
+    assert (await client.ask(location, method="DELETE")).status == 404
+
+
 async def test_one_segment_means_default(world: World, place: Site):
     client = await place.connect()
     answer = await post(client, "/whip/live", CHROMIUM_PUBLISH)
