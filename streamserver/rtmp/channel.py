@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from streamserver.rtmp.chunk import ChunkDecoder
-from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run
+from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run, Tails
 from streamserver.rtmp.events import BufferLengthSet, Event, PeerAcked
 from streamserver.rtmp.handshake import ClientHandshake, ServerHandshake
 from streamserver.rtmp.message import (
@@ -158,6 +158,19 @@ class Channel:
     ) -> bool:
         """Queues a run; see `ChunkEncoder.follow`."""
         return self._encoder.follow(self._out, stream_id, csids, run, origin_ms)
+
+    def is_level(
+        self, stream_id: int, csids: Mapping[int, int], tails: Tails, origin_ms: int
+    ) -> bool:
+        """See `ChunkEncoder.is_level`; and nothing is queued."""
+        return not self._out and self._encoder.is_level(stream_id, csids, tails, origin_ms)
+
+    def were_sent(
+        self, stream_id: int, csids: Mapping[int, int], tails: Tails, origin_ms: int, size: int
+    ) -> None:
+        """So many bytes were sent by others; see `ChunkEncoder.were_sent`."""
+        self._encoder.were_sent(stream_id, csids, tails, origin_ms)
+        self.bytes_sent += size
 
     def bytes_to_send(self) -> bytes:
         """Takes what is queued: whole messages, so that others may be sent behind them."""

@@ -8,7 +8,7 @@ from streamserver.errors import LocalProtocolError
 from streamserver.rtmp.chunk import DEFAULT_CHUNK_SIZE
 from streamserver.rtmp.message import SET_CHUNK_SIZE, Message, read_u32
 
-__all__ = ["ChunkEncoder", "MediaItem", "Run"]
+__all__ = ["ChunkEncoder", "MediaItem", "Run", "Tails"]
 
 _EXTENDED: Final = 0xFFFFFF
 _MASK: Final = 0xFFFFFFFF
@@ -17,6 +17,11 @@ _PACK_TWO_U32: Final = Struct(">II").pack
 
 MediaItem: TypeAlias = tuple[int, int, bytes]
 """An audio or video message of one stream: its type, its time modulo 2^32, and its body."""
+
+
+Tails = Mapping[int, tuple[int, int]]
+"""For message types, time and length of their last message: the time in milliseconds of a line that
+many connections share."""
 
 
 class Run(NamedTuple):
@@ -28,12 +33,11 @@ class Run(NamedTuple):
     chunk_size: int
     """Of all such connections."""
 
-    before: Mapping[int, tuple[int, int]]
-    """For each message type in it: time, in milliseconds of a common line, and length of the last
-    message that has to precede it."""
+    before: Tails
+    """For each message type in it, the last message that has to precede it."""
 
-    after: Mapping[int, tuple[int, int]]
-    """The same of its own last messages."""
+    after: Tails
+    """Its own last messages."""
 
 
 class ChunkEncoder:
@@ -110,17 +114,32 @@ class ChunkEncoder:
         ``origin_ms`` is time 0 of this connection on the line of the run. False, and nothing is
         appended, where other messages than those before the run were sent last.
         """
-        known = self._last
         if run.chunk_size != self._chunk_size:
             return False
-        for type_id, (time_ms, size) in run.before.items():
+        if not self.is_level(stream_id, csids, run.before, origin_ms):
+            return False
+        out.append(run.data)
+        self.were_sent(stream_id, csids, run.after, origin_ms)
+        return True
+
+    def is_level(
+        self, stream_id: int, csids: Mapping[int, int], tails: Tails, origin_ms: int
+    ) -> bool:
+        """Whether these messages were the last of their types here."""
+        known = self._last
+        for type_id, (time_ms, size) in tails.items():
             last = ((time_ms - origin_ms) & _MASK, stream_id, type_id, size)
             if known.get(csids[type_id]) != last:
                 return False
-        out.append(run.data)
-        for type_id, (time_ms, size) in run.after.items():
-            known[csids[type_id]] = ((time_ms - origin_ms) & _MASK, stream_id, type_id, size)
         return True
+
+    def were_sent(
+        self, stream_id: int, csids: Mapping[int, int], tails: Tails, origin_ms: int
+    ) -> None:
+        """Takes note of messages that others cut and sent: these were the last of their types."""
+        for type_id, (time_ms, size) in tails.items():
+            last = ((time_ms - origin_ms) & _MASK, stream_id, type_id, size)
+            self._last[csids[type_id]] = last
 
     def _header(self, message: Message, csid: int, full: bool) -> tuple[bytes, bytes]:
         """The first header with the extended timestamp, and that again for the type 3 ones."""

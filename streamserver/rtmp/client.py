@@ -23,7 +23,7 @@ from typing import Final
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.rtmp.amf import AmfValue
 from streamserver.rtmp.channel import CSID_COMMAND, CSID_STREAM, Channel, RateLimit
-from streamserver.rtmp.chunk_encoder import MediaItem, Run
+from streamserver.rtmp.chunk_encoder import MediaItem, Run, Tails
 from streamserver.rtmp.client_calls import (
     CONNECT_ID,
     CREATE_STREAM_ID,
@@ -253,6 +253,18 @@ class ClientSession:
         return self._sending and self._channel.send_shared(
             self._stream_id, MEDIA_CSIDS, run, origin_ms
         )
+
+    def is_level(self, tails: Tails, origin_ms: int) -> bool:
+        """Whether these messages were the last media sent, nothing waits to be sent, and more may
+        be; ``origin_ms`` as in `send_shared`."""
+        return self._sending and self._channel.is_level(
+            self._stream_id, MEDIA_CSIDS, tails, origin_ms
+        )
+
+    def were_sent(self, tails: Tails, origin_ms: int, size: int) -> None:
+        """So many bytes of media that many sessions share were sent past this one, who was level:
+        these are now the last."""
+        self._channel.were_sent(self._stream_id, MEDIA_CSIDS, tails, origin_ms, size)
 
     def send_metadata(self, values: Mapping[str, AmfValue]) -> bool:
         """Queues ``onMetaData``; before the first media. False and raises as `send_media`."""

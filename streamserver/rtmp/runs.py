@@ -9,7 +9,7 @@ go on with the same bytes.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run
+from streamserver.rtmp.chunk_encoder import ChunkEncoder, MediaItem, Run, Tails
 
 __all__ = ["RunCutter"]
 
@@ -32,6 +32,11 @@ class RunCutter:
         self._encoder = ChunkEncoder(self._chunk_size)
         self._tails: dict[int, tuple[int, int]] = {}
         """Time and length of the last message of each type."""
+
+    @property
+    def tails(self) -> Tails:
+        """For each message type, time and length of the last message that was cut."""
+        return self._tails
 
     def cut(self, items: Iterable[MediaItem]) -> Run | None:
         """The next messages; None where they need a full header.

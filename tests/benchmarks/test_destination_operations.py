@@ -19,7 +19,10 @@ from tests.outputs.helpers_live import FakeTransport
 from tests.rtmp.pair import Pair, client_settings
 
 ROUND_CALLS = 24
-"""For one destination that is level with others, and one round."""
+"""For one destination that is level with others, and one round: all of the work."""
+
+LEVEL_CALLS = 4
+"""The same for one that is written to past its transport, and not looked at in this round."""
 
 FEW, MANY = 3, 13
 
@@ -34,11 +37,15 @@ class HandRounds(Rounds):
 class ReadyConnection(FarConnection):
     """Its far side has agreed, and takes everything."""
 
-    def __init__(self, session: ClientSession) -> None:
+    def __init__(self, session: ClientSession, own: socket.socket | None) -> None:
         super().__init__(client_settings(), SystemClock(), 1 << 20)
         self._session = session
+        self._own = own
         self.taken = FakeTransport()
         self._transport = self.taken  # type: ignore[assignment]  # what it needs of one
+
+    def own_socket(self) -> socket.socket | None:
+        return self._own
 
 
 def send(hub: Studio, rounds: Rounds, connection: FarConnection, sock: socket.socket) -> Sending:
@@ -52,8 +59,8 @@ def send(hub: Studio, rounds: Rounds, connection: FarConnection, sock: socket.so
 
 
 @asynccontextmanager
-async def sending(number: int):
-    """A stream and so many destinations that are level."""
+async def sending(number: int, *, level: bool = False):
+    """A stream and so many destinations that are level; ``level``: with sockets of their own."""
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(studio())
         await hub.publish()
@@ -63,7 +70,13 @@ async def sending(number: int):
         rounds = HandRounds(100, SystemClock())
         hold = body_holder(hub.feeds, hub.driver, LogBounds())
         ends = socket.socketpair()
-        connections = [ReadyConnection(Pair().pump().client) for _ in range(number)]
+        far = [socket.socketpair() for _ in range(number)] if level else []
+        for own, _ in far:
+            own.setblocking(False)
+        connections = [
+            ReadyConnection(Pair().pump().client, far[index][0] if level else None)
+            for index in range(number)
+        ]
         tasks = [
             asyncio.create_task(send(hub, rounds, one, ends[0]).run(stream, hold, OwnPackets()))
             for one in connections
@@ -71,17 +84,17 @@ async def sending(number: int):
         while len(rounds) < number:
             await asyncio.sleep(0)
         try:
-            yield hub, rounds, connections
+            yield hub, rounds, connections, [end for _, end in far]
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for end in ends:
+            for end in (*ends, *(one for pair in far for one in pair)):
                 end.close()
 
 
 async def calls_of_a_round(number: int) -> int:
-    async with sending(number) as (hub, rounds, connections):
+    async with sending(number) as (hub, rounds, connections, _):
         for _ in range(3):
             hub.send()
             rounds._begin()
@@ -97,3 +110,25 @@ async def calls_of_a_round(number: int) -> int:
 async def test_a_round_of_one_more_destination_is_few_calls():
     few, many = await calls_of_a_round(FEW), await calls_of_a_round(MANY)
     assert (many - few) / (MANY - FEW) < ROUND_CALLS
+
+
+async def calls_of_a_level_round(number: int) -> int:
+    async with sending(number, level=True) as (hub, rounds, connections, ends):
+        for _ in range(3):
+            hub.send()
+            rounds._begin()
+        written = [len(one.taken.writes) for one in connections]
+        for end in ends:
+            end.recv(1 << 20)
+        hub.send()
+        calls = count(1, rounds._begin)
+        received = [end.recv(1 << 20) for end in ends]
+        assert received[0]
+        assert len(set(received)) == 1
+        assert [len(one.taken.writes) for one in connections] == written
+        return calls.total
+
+
+async def test_a_round_of_one_more_that_is_written_to_past_its_transport_is_still_fewer():
+    few, many = await calls_of_a_level_round(FEW), await calls_of_a_level_round(MANY)
+    assert (many - few) / (MANY - FEW) < LEVEL_CALLS

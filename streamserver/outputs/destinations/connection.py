@@ -8,6 +8,7 @@ from typing import Final, cast
 from streamserver.clock import Clock
 from streamserver.errors import LocalProtocolError, RemoteProtocolError
 from streamserver.net.tcp_info import TcpInfo, tcp_info
+from streamserver.outputs.transports import own_socket
 from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_settings import ClientSettings
 from streamserver.rtmp.client_states import ENDED, ClientState
@@ -29,6 +30,8 @@ class FarConnection(asyncio.Protocol):
         """What the far side owed us when it closed the connection; empty when it was live."""
         self.on_room: Callable[[], None] | None = None
         """Called when the transport takes more again."""
+        self.on_held: Callable[[], None] | None = None
+        """Called when something of ours is left in the transport."""
         self._max_unsent_bytes = max_unsent_bytes
         self._settings = settings
         self._clock = clock
@@ -48,6 +51,10 @@ class FarConnection(asyncio.Protocol):
     def unsent_bytes(self) -> int:
         """What waits in the transport."""
         return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def own_socket(self) -> socket.socket | None:
+        """See `outputs.transports`."""
+        return own_socket(self._transport) if self._transport else None
 
     def look(self, sock: socket.socket) -> TcpInfo:
         """What of the written bytes arrived.
@@ -133,6 +140,14 @@ class FarConnection(asyncio.Protocol):
         data = session.bytes_to_send()
         # uvloop raises where something is written to a closed transport.
         if data and not transport.is_closing():
+            transport.write(data)
+            if self.on_held is not None and transport.get_write_buffer_size():
+                self.on_held()
+
+    def write_rest(self, data: bytes) -> None:
+        """Writes what its own socket did not take, of bytes that the session knows of."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
             transport.write(data)
 
     def leave(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """One clock for all destinations: what came is joined and written to each, a few times a second.
 
-Tasks and timers of their own would cost every destination more than its writes do.
+Tasks and timers of their own would cost every destination more than its writes do. And a write
+empties the caches: all who are level are seen to first, and then written to.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 from streamserver.clock import Clock
 from streamserver.feeds.body import BodyFeed
 from streamserver.outputs.destinations.runs import SharedRuns
+from streamserver.outputs.destinations.seat import Ready, write_all
 
 __all__ = ["Rounds"]
 
@@ -34,6 +36,9 @@ class Rounds:
         """Grows with each round."""
         self.now_ns = clock.monotonic_ns()
         """When the last one began."""
+        self.ready: list[Ready] | None = None
+        """What the members of a turn leave to be written behind the last of them; None while there
+        is no turn."""
         self._clock = clock
         self._every_s = max(_LEAST_MS, every_ms) / 1000
         self._members: dict[Callable[[], None], None] = {}
@@ -69,9 +74,13 @@ class Rounds:
         self._turn(list(self._members))
 
     def _turn(self, members: list[Callable[[], None]]) -> None:
+        ready: list[Ready] = []
+        self.ready = ready
         for member in members[:_AT_ONCE]:
             if member in self._members:
                 member()
+        self.ready = None
+        write_all(ready)
         rest = members[_AT_ONCE:]
         if not self._members:
             return  # the last of them left in this turn

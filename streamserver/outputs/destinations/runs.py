@@ -1,10 +1,11 @@
 """What came since the last round, cut and joined once for all destinations that are level."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from streamserver.feeds.body import Body, Header
 from streamserver.log import Log
+from streamserver.outputs.destinations.line import Line, Mark
 from streamserver.rtmp.chunk_encoder import MediaItem, Run
 from streamserver.rtmp.client import MEDIA_CSIDS
 from streamserver.rtmp.client_settings import CLIENT_BOUNDS
@@ -39,6 +40,40 @@ class SharedRuns:
         self._end = log.end
         self._runs: dict[int, Shared] = {}
         """What came last, by where each run begins."""
+        self.line = self._begin_line()
+        """What everybody who is level is sent."""
+
+    def next_round(self, number: int, pump: Callable[[], object]) -> None:
+        """Asks the feed for more, and goes on with the line. Once in each round, see `round`."""
+        self.round = number
+        line = self.line
+        line.rest()
+        pump()
+        if not self._go_on(line):
+            self.line = self._begin_line()
+
+    def _go_on(self, line: Line) -> bool:
+        """Adds what came to the line; whether all of it could be."""
+        log = self._log
+        found: list[Shared] = []
+        position, time_ms, total_bytes, tails = line.last
+        while position < log.end:
+            shared = self.at(position)
+            if shared is None:
+                return False
+            found.append(shared)
+            position = shared.last
+        if log.closed is not None:
+            return False
+        for _, position, run, _, latest_ms in found:
+            total_bytes += len(run.data)
+            time_ms = max(time_ms, latest_ms)
+            tails = {**tails, **run.after}
+            line.add(run.data, Mark(position, time_ms, total_bytes, tails))
+        return True
+
+    def _begin_line(self) -> Line:
+        return Line(Mark(self._end, 0, 0, dict(self._cutter.tails)))
 
     def at(self, position: int) -> Shared | None:
         """The run of what came last that begins at a position; None where there is none, and

@@ -45,13 +45,14 @@ class Sender:
         """How often something was passed over."""
         self.dropped = 0
         """Bodies that were passed over since the first was sent."""
+        self.sent_ms = 0
+        """Log time up to which media was sent."""
         self._log = log
         self._session = session
         self._runs = runs
         self._reader = Reader(log, max_lag_ms=max_lag_ms)
         self._header: Header | None = None
         self._origin_ms: int | None = None
-        self._sent_ms = 0
         self._jumped = 0
         self._skipped = 0
 
@@ -61,15 +62,15 @@ class Sender:
         return self._header
 
     @property
-    def sent_ms(self) -> int:
-        """Log time up to which media was sent."""
-        return self._sent_ms
+    def origin_ms(self) -> int | None:
+        """Log time of what was sent first, which is time 0 of the far side; None before."""
+        return self._origin_ms
 
     @property
     def newest_ms(self) -> int:
         """Log time of the newest body there is."""
         newest = self._log.get(self._log.end - 1)
-        return self._sent_ms if newest is None else newest.time_ms
+        return self.sent_ms if newest is None else newest.time_ms
 
     @property
     def done(self) -> bool:
@@ -94,7 +95,7 @@ class Sender:
         if self._origin_ms is None:
             self._origin_ms = items[0].time_ms
         run: list[MediaItem] = []
-        origin_ms, sent_ms = self._origin_ms, self._sent_ms
+        origin_ms, sent_ms = self._origin_ms, self.sent_ms
         for item in items:
             time_ms = item.time_ms
             # Sound may be a little older than the keyframe that it comes after.
@@ -108,8 +109,17 @@ class Sender:
                 if time_ms > sent_ms:
                     sent_ms = time_ms
         self._session.send_run(run)
-        self._sent_ms = sent_ms
+        self.sent_ms = sent_ms
         return True
+
+    def stands_at(self, position: int) -> bool:
+        """Whether what comes next is the body at a position, keyframe or not."""
+        return self._reader.position == position and not self._reader.waits_for_keyframe
+
+    def was_sent(self, position: int, time_ms: int) -> None:
+        """All up to a position, with ``time_ms`` the latest time in it, was sent past this one."""
+        self._reader.advance(position)
+        self.sent_ms = max(self.sent_ms, time_ms)
 
     def _follow(self, shared: Shared, room_bytes: int) -> bool:
         """Sends what all others send, if it is what comes next here."""
@@ -126,8 +136,8 @@ class Sender:
         ):
             return False
         reader.advance(last)
-        if time_ms > self._sent_ms:
-            self._sent_ms = time_ms
+        if time_ms > self.sent_ms:
+            self.sent_ms = time_ms
         return True
 
     def _send_header(self, header: Header, timestamp: int) -> None:

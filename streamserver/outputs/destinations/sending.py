@@ -18,6 +18,7 @@ from streamserver.outputs.destinations.destination import Delivery
 from streamserver.outputs.destinations.failures import ErrorClass, FarSideError
 from streamserver.outputs.destinations.progress import Progress
 from streamserver.outputs.destinations.rounds import Rounds
+from streamserver.outputs.destinations.seat import Seat
 from streamserver.outputs.destinations.sender import Sender
 from streamserver.rtmp.client import ClientSession
 from streamserver.rtmp.client_events import (
@@ -114,26 +115,40 @@ class Sending:
             nonlocal tracks
             try:
                 if runs.round != rounds.number:
-                    # Once for all who send this feed.
-                    runs.round = rounds.number
-                    share.pump()
-                self._write(sender)
+                    runs.next_round(rounds.number, share.pump)
+                # What this round brings has not left before the end of the turn.
+                if progress.confirmed and rounds.now_ns - self._looked_ns >= look_every_ns:
+                    if seat is not None:
+                        seat.settle()
+                    self._look(sender, rounds.now_ns)
+                if seat is not None and seat.follow(runs.line, rounds.ready):
+                    return
+                self._write(sender, session)
                 if stream.tracks is not tracks:
                     tracks = stream.tracks
                     choose_dialect(sources.tracks(stream), session)
-                if progress.confirmed and rounds.now_ns - self._looked_ns >= look_every_ns:
-                    self._look(sender, rounds.now_ns)
             except Exception as error:  # It belongs to this destination, not to the round.
                 failed.append(error)
             if failed or sender.done:
-                rounds.leave(write)
-                connection.on_room = None
-                connection.stir()
+                end()
+
+        def end() -> None:
+            rounds.leave(write)
+            connection.on_room = None
+            connection.stir()
+
+        def fail(error: Exception) -> None:
+            failed.append(error)
+            end()
 
         def go_on() -> None:
-            if sender.behind:
+            if sender.behind and not (seat is not None and seat.taken):
                 write()
 
+        own, seat = connection.own_socket(), None
+        if own is not None:
+            seat = Seat(sender, session, connection, progress, own, fail)
+            connection.on_held = seat.leave
         try:
             self._acked = connection.look(self._sock).acked_bytes
             self._progress.begin(self._acked, self._clock.monotonic_ns())
@@ -145,7 +160,9 @@ class Sending:
             return await self._watch(stream, share.feed, sender, failed)
         finally:
             rounds.leave(write)
-            connection.on_room = None
+            connection.on_room = connection.on_held = None
+            if seat is not None:
+                seat.close()
             unwish()
             share.release()
 
@@ -172,13 +189,13 @@ class Sending:
                         return None
             await self._connection.stirred(_HURRY_S if hurried else None)
 
-    def _write(self, sender: Sender) -> None:
+    def _write(self, sender: Sender, session: ClientSession) -> None:
         connection = self._connection
         for _ in range(_WRITES):
             if not sender.pump(self._settings.max_unsent_bytes - connection.unsent_bytes):
                 break
             connection.flush()
-            self._progress.wrote(connection.session.bytes_sent, sender.sent_ms)
+            self._progress.wrote(session.bytes_sent, sender.sent_ms)
             if not sender.behind:
                 break
         if sender.resets != self._resets or sender.dropped != self._dropped:
