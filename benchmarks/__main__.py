@@ -27,6 +27,7 @@ from benchmarks import (
     whip,
 )
 from benchmarks.results import Row, as_json, as_table
+from benchmarks.warm import touch_memory
 
 __all__ = ["CASES", "Case"]
 
@@ -95,6 +96,7 @@ def main() -> int:
     # Whoever ends a run ends its servers too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     clip.load()
+    touch_memory()
     rows: list[Row] = []
     took_s: dict[str, float] = {}
     for name in options.case or [n for n in CASES if options.long or not CASES[n].long_only]:
