@@ -144,11 +144,12 @@ class FarConnection(asyncio.Protocol):
             if self.on_held is not None and transport.get_write_buffer_size():
                 self.on_held()
 
-    def write_rest(self, data: bytes) -> None:
-        """Writes what its own socket did not take, of bytes that the session knows of."""
+    def put(self, data: bytes) -> int:
+        """Writes bytes that the session is told of by others; answers how many, which are all."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
             transport.write(data)
+        return len(data)
 
     def leave(self, reason: str) -> None:
         """Says goodbye as a far side understands it, and lets go. Waits for nothing."""

@@ -7,6 +7,7 @@ and not in each round: between two rounds all of them have left the caches of th
 import os
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from streamserver.outputs.destinations.line import Line, Mark
@@ -24,8 +25,8 @@ class Holds(Protocol):
     def unsent_bytes(self) -> int:
         """What waits in the transport."""
 
-    def write_rest(self, data: bytes) -> None:
-        """Writes to the transport what the socket did not take."""
+    def put(self, data: bytes) -> int:
+        """Writes to the transport; answers how many bytes, which are all."""
 
 
 class Shares(Protocol):
@@ -43,7 +44,7 @@ class Shares(Protocol):
 
 
 class Seat:
-    """Follows a line past the transport, while that holds nothing."""
+    """Follows a line while its transport holds nothing, and past it where there is no TLS."""
 
     def __init__(
         self,
@@ -51,16 +52,17 @@ class Seat:
         session: Shares,
         connection: Holds,
         progress: Progress,
-        own: socket.socket,
+        own: socket.socket | None,
         failed: Callable[[Exception], None],
     ) -> None:
-        """``own``: see `own_socket`; closed by `close`. ``failed`` is told what went wrong in
-        `fell_behind`, which must not raise."""
+        """``own``: see `own_socket`; closed by `close`. Without it the transport is written to.
+        ``failed`` is told what went wrong in `fell_behind`, which must not raise."""
         self._sender = sender
         self._session = session
         self._connection = connection
         self._progress = progress
         self._own = own
+        self._write: Write = connection.put if own is None else partial(os.write, own.fileno())
         self._failed = failed
         self._line: Line | None = None
         self._told: Mark | None = None
@@ -82,14 +84,15 @@ class Seat:
         go on by itself.
         """
         if self._line is not line:
-            self.leave()
+            if self._line is not None:
+                self.leave()
             if ready is None or not self._sit(line):
                 return False
-        if self._sent is not line.before or ready is None:
+        if self._sent is not line.before or ready is None or not self._has_room(line):
             self.leave()
             return False
         if line.pieces:
-            ready.append((self._own.fileno(), line.pieces, self))
+            ready.append((self._write, line.pieces, self))
         self._sent = line.last
         return True
 
@@ -99,7 +102,7 @@ class Seat:
         try:
             self._sent = mark
             self.leave()
-            self._connection.write_rest(rest)
+            self._connection.put(rest)
         except Exception as error:  # It belongs to this destination, not to the round.
             self._failed(error)
 
@@ -124,7 +127,14 @@ class Seat:
     def close(self) -> None:
         """Lets go of the socket."""
         self.leave()
-        self._own.close()
+        if self._own is not None:
+            self._own.close()
+
+    def _has_room(self, line: Line) -> bool:
+        """A transport takes whatever it is given, and is given one piece at most."""
+        if self._own is not None:
+            return True
+        return len(line.pieces) < 2 and not self._connection.unsent_bytes
 
     def _sit(self, line: Line) -> bool:
         sender, before = self._sender, line.before
@@ -132,11 +142,11 @@ class Seat:
         # A line that brings nothing is not worth it; behind the end of the log there are only such.
         if (
             origin_ms is None
+            or self._connection.unsent_bytes
             or not line.pieces
             or not self._progress.confirmed
             or not sender.stands_at(before.position)
             or not self._session.is_level(before.tails, origin_ms)
-            or self._connection.unsent_bytes
         ):
             return False
         self._line = line
@@ -145,18 +155,20 @@ class Seat:
         return True
 
 
-Ready = tuple[int, list[tuple[bytes, Mark]], Seat]
-"""What is written to, what is written, and who is told when it was not taken."""
+Write = Callable[[bytes], int]
+"""Answers how many bytes were taken, or raises."""
+
+Ready = tuple[Write, list[tuple[bytes, Mark]], Seat]
+"""What writes, what is written, and who is told when it was not taken."""
 
 
 def write_all(ready: Iterable[Ready]) -> None:
     """Writes to all, as far as their sockets take it. Raises nothing."""
-    write = os.write
-    for number, pieces, seat in ready:
+    for write, pieces, seat in ready:
         for data, mark in pieces:
             try:
-                sent = write(number, data)
-            except OSError:  # No room, or an end: the transport will know which.
+                sent = write(data)
+            except Exception:  # No room, or an end: the transport will know which.
                 sent = 0
             if sent < len(data):
                 seat.fell_behind(mark, data[sent:])

@@ -118,10 +118,9 @@ class Sending:
                     runs.next_round(rounds.number, share.pump)
                 # What this round brings has not left before the end of the turn.
                 if progress.confirmed and rounds.now_ns - self._looked_ns >= look_every_ns:
-                    if seat is not None:
-                        seat.settle()
+                    seat.settle()
                     self._look(sender, rounds.now_ns)
-                if seat is not None and seat.follow(runs.line, rounds.ready):
+                if seat.follow(runs.line, rounds.ready):
                     return
                 self._write(sender, session)
                 if stream.tracks is not tracks:
@@ -142,13 +141,11 @@ class Sending:
             end()
 
         def go_on() -> None:
-            if sender.behind and not (seat is not None and seat.taken):
+            if sender.behind and not seat.taken:
                 write()
 
-        own, seat = connection.own_socket(), None
-        if own is not None:
-            seat = Seat(sender, session, connection, progress, own, fail)
-            connection.on_held = seat.leave
+        seat = Seat(sender, session, connection, progress, connection.own_socket(), fail)
+        connection.on_held = seat.leave
         try:
             self._acked = connection.look(self._sock).acked_bytes
             self._progress.begin(self._acked, self._clock.monotonic_ns())
@@ -161,8 +158,7 @@ class Sending:
         finally:
             rounds.leave(write)
             connection.on_room = connection.on_held = None
-            if seat is not None:
-                seat.close()
+            seat.close()
             unwish()
             share.release()
 

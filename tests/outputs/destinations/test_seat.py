@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,7 +44,7 @@ class Far(FarConnection):
 class Member:
     """One destination, as `Sending` sends, and its far side."""
 
-    def __init__(self, log: Log[Body], runs: SharedRuns, kernel: int) -> None:
+    def __init__(self, log: Log[Body], runs: SharedRuns, kernel: int, sealed: bool) -> None:
         self.pair = Pair().pump()
         self.session = self.pair.client
         self.transport = SocketTransport(kernel)
@@ -55,8 +56,8 @@ class Member:
         self.progress.look(acked_bytes=1, pending_bytes=1, total_bytes=1, now_ns=0)
         self.failed: list[Exception] = []
         self.seat = Seat(
-            self.sender, self.session, self.connection, self.progress, self.transport.own(),
-            self.failed.append,
+            self.sender, self.session, self.connection, self.progress,
+            None if sealed else self.transport.own(), self.failed.append,
         )  # fmt: skip
         self.connection.on_held = self.seat.leave
         self.first: int | None = None
@@ -122,8 +123,8 @@ class World:
         self.ms = 0
         self._number = itertools.count()
 
-    def join(self, kernel: int = 1 << 20) -> Member:
-        member = Member(self.log, self.runs, kernel)
+    def join(self, kernel: int = 1 << 20, *, sealed: bool = False) -> Member:
+        member = Member(self.log, self.runs, kernel, sealed)
         newest = self.log.newest_keyframe
         member.first = self.log.end if newest is None else newest
         member.write(None)
@@ -185,7 +186,7 @@ def level(world: World, *members: Member) -> None:
     assert all(member.seat.taken for member in members)
 
 
-def begun(world: World, **options: int) -> Member:
+def begun(world: World, **options: Any) -> Member:
     world.come(1_000, key=True)
     world.round()
     return world.join(**options)
@@ -258,6 +259,32 @@ def test_what_is_longer_than_one_write_is_read_on_where_the_kernel_stopped(world
     assert slow.waits()
     for _ in range(100):
         slow.read_all()
+    finish(world)
+
+
+def test_over_tls_it_sits_while_its_transport_holds_nothing(world: World):
+    one = begun(world, kernel=4_608, sealed=True)
+    one.read_all()
+    level(world, one)
+    writes, sent = one.transport.writes, one.session.bytes_sent
+    world.come(500)
+    world.round()
+    assert (one.transport.writes, one.session.bytes_sent) == (writes + 1, sent)
+    world.come(60_000)
+    world.round()
+    held = len(one.transport.held)
+    assert (held > 0, one.seat.taken) == (True, True)
+    world.come(60_000)
+    world.round()
+    assert (len(one.transport.held), one.seat.taken) == (held, False)
+    one.read_all()
+    level(world, one)
+    # More than one piece is for the sender, who knows how much may wait.
+    world.come(*[60_000] * 5)
+    world.round()
+    assert len(one.transport.held) < 120 * 1024
+    for _ in range(100):
+        one.read_all()
     finish(world)
 
 
@@ -392,7 +419,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("room"), st.integers(0, 3)),
     st.tuples(st.just("ping"), st.integers(0, 3)),
     st.tuples(st.just("settle"), st.integers(0, 3)),
-    st.tuples(st.just("join"), st.sampled_from([4_608, 20_000, 1 << 20])),
+    st.tuples(st.just("join"), st.sampled_from([4_608, 20_000, 1 << 20]), st.booleans()),
     st.tuples(st.just("header"), st.binary(min_size=1, max_size=1)),
 )  # fmt: skip
 
@@ -412,7 +439,7 @@ def test_whatever_happens_everybody_gets_everything_in_order_once(actions):
                 case "round":
                     world.round()
                 case "join" if len(world.members) < 4:
-                    world.join(values[0])
+                    world.join(values[0], sealed=values[1])
                 case "header":
                     world.header = header(values[0])
                     world.come(100, key=True)
