@@ -21,8 +21,10 @@ from benchmarks.servers import Running, fetch
 __all__ = ["run"]
 
 _COUNTS = (50, 200, 1000)
-_MORE = {50: 2}
-"""Rounds with those alone for whom there is a budget, where runs differ most and take least."""
+_FEW, _MANY = min(_COUNTS), max(_COUNTS)
+_MORE_ROUNDS, _LONGER = 1, 2
+"""With few viewers runs differ most: more rounds, and so many times as long. What is more is only
+beside those peers for whom there is a budget."""
 
 _BARE_BUDGET = 1.5
 _TURNS = re.compile(r'^streamserver_slicer_turn_seconds_bucket{le="([^"]+)"} (\d+)', re.MULTILINE)
@@ -45,8 +47,9 @@ def run(rounds: int, seconds: float) -> list[Row]:
             for count in _COUNTS:
                 load = _Load(count, them)
                 with _bare(root, _join_ms(count)) as bare:
-                    for number in range(rounds + _MORE.get(count, 0)):
-                        load.round(bare, seconds, all_peers=number < rounds)
+                    more, longer = (_MORE_ROUNDS, _LONGER) if count == _FEW else (0, 1)
+                    for number in range(rounds + more):
+                        load.round(bare, seconds * longer, all_peers=number < rounds)
                 rows += load.rows
     return rows
 
@@ -72,6 +75,8 @@ class _Load:
         }
         self._alone: dict[int, Measured] = {}
         """What the stream costs alone, just before a round."""
+        self._too_much: list[Row] = []
+        """Of peers that failed with the most viewers, and would again."""
 
     def _row(self, form: str, reference: str, budget: float | None, missing: str = "") -> Row:
         load = f"{self._count} {form.upper()} viewers"
@@ -89,7 +94,11 @@ class _Load:
         self._alone = measure_idle_all(self._them.all, _IDLE_S)
         bare_ms = self._viewers(bare, "bare", "", count, seconds, list(self._bare.values()))
         for form, own in self._bare.items():
-            others = [row for row in self._peers[form] if all_peers or row.budget is not None]
+            others = [
+                row
+                for row in self._peers[form]
+                if (all_peers or row.budget is not None) and row not in self._too_much
+            ]
             ours = self._viewers(
                 self._them.ours, form, STREAM, count, seconds, [own, *others], ours=True
             )
@@ -107,6 +116,8 @@ class _Load:
                 if theirs is not None:
                     row.ours.append(ours)
                     row.theirs.append(theirs)
+                elif count == _MANY:
+                    self._too_much.append(row)
 
     def _viewers(
         self,
