@@ -23,7 +23,7 @@ from tests.rtmp.pair import Pair, client_settings
 LEVEL_CALLS = 4
 """For one destination that is level with others and one round in which nobody looks."""
 
-SEALED_CALLS = 10
+SEALED_CALLS = 6
 """The same over TLS."""
 
 HELD_CALLS = 28

@@ -56,14 +56,15 @@ class Seat:
         failed: Callable[[Exception], None],
     ) -> None:
         """``own``: see `own_socket`; closed by `close`. Without it the transport is written to.
-        ``failed`` is told what went wrong in `fell_behind`, which must not raise."""
+        ``failed`` is told what went wrong behind its turn, where nothing may be raised."""
         self._sender = sender
         self._session = session
         self._connection = connection
         self._progress = progress
         self._own = own
         self._write: Write = connection.put if own is None else partial(os.write, own.fileno())
-        self._failed = failed
+        self.failed = failed
+        """Told what ends this destination, and is no business of the others in the round."""
         self._line: Line | None = None
         self._told: Mark | None = None
         """Up to where sender and progress know."""
@@ -104,7 +105,7 @@ class Seat:
             self.leave()
             self._connection.put(rest)
         except Exception as error:  # It belongs to this destination, not to the round.
-            self._failed(error)
+            self.failed(error)
 
     def settle(self) -> None:
         """Tells sender and progress what was written since."""
@@ -168,8 +169,11 @@ def write_all(ready: Iterable[Ready]) -> None:
         for data, mark in pieces:
             try:
                 sent = write(data)
-            except Exception:  # No room, or an end: the transport will know which.
+            except OSError:  # No room, or an end: the transport will know which.
                 sent = 0
+            except Exception as error:  # What a transport throws may have been taken: not again.
+                seat.failed(error)
+                break
             if sent < len(data):
                 seat.fell_behind(mark, data[sent:])
                 break

@@ -38,7 +38,7 @@ class Far(FarConnection):
     def __init__(self, session: ClientSession, transport: SocketTransport) -> None:
         super().__init__(client_settings(), SystemClock(), ROOM)
         self._session = session
-        self._transport = transport  # type: ignore[assignment]  # what it needs of one
+        self._transport = transport  # type: ignore[assignment]  # has all that a FarConnection asks of one
 
 
 class Member:
@@ -394,6 +394,28 @@ def test_a_closed_connection_costs_nobody_else_anything(world: World):
     assert not gone.failed
     assert one.seat.taken
     gone.close()
+    finish(world)
+
+
+def test_a_transport_that_throws_is_not_written_to_again_and_costs_nobody_else_anything(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    bad, one = begun(world, sealed=True), world.join()
+    level(world, bad, one)
+    thrown = []
+
+    def throw(data: bytes) -> None:
+        thrown.append(data)
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(bad.transport, "write", throw)
+    world.come(700)
+    world.round()
+    assert len(thrown) == 1
+    assert [str(error) for error in bad.failed] == ["no"]
+    assert one.seat.taken
+    bad.close()
+    world.members.remove(bad)
     finish(world)
 
 
