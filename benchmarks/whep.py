@@ -38,6 +38,7 @@ def run(rounds: int, seconds: float) -> list[Row]:
         Row("whep", f"{count} WHEP viewers", _UNIT, "aiortc's sender", _BUDGET, viewers=count)
         for count in _COUNTS
     ]
+    too_many = False
     for _ in range(rounds):
         try:
             theirs = _round(None, "aiortc", _AIORTC_COUNT, seconds)
@@ -46,12 +47,13 @@ def run(rounds: int, seconds: float) -> list[Row]:
                 row.missing = f"a round of aiortc's was useless: {error}"
             continue
         for row, count in zip(rows, _COUNTS, strict=True):
-            if row.missing and count == max(_COUNTS):
+            if too_many and count == max(_COUNTS):
                 continue  # What was too much once is too much again.
             try:
                 ours = _round(row, "ours", count, seconds)
             except UselessRunError as error:
                 row.missing = f"a round was useless: {error}"
+                too_many = too_many or count == max(_COUNTS)
                 continue
             row.ours.append(ours)
             row.theirs.append(theirs)
