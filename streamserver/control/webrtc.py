@@ -74,6 +74,7 @@ class RtcResources:
         """Of one address; may be changed while running."""
         self._by_id: dict[str, RtcResource] = {}
         self._over: dict[str, None] = {}
+        """Names of what ended without its client, the oldest first; the oldest are forgotten."""
         self._addresses: Counter[str] = Counter()
 
     def __len__(self) -> int:

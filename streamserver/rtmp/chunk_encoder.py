@@ -18,8 +18,7 @@ _PACK_TWO_U32: Final = Struct(">II").pack
 MediaItem: TypeAlias = tuple[int, int, bytes]
 """An audio or video message of one stream: its type, its time modulo 2^32, and its body."""
 
-
-Tails = Mapping[int, tuple[int, int]]
+Tails: TypeAlias = Mapping[int, tuple[int, int]]
 """For message types, time and length of their last message: the time in milliseconds of a line that
 many connections share."""
 

@@ -57,11 +57,6 @@ class Sender:
         self._skipped = 0
 
     @property
-    def header(self) -> Header | None:
-        """What was sent last to make decoders ready; None before."""
-        return self._header
-
-    @property
     def origin_ms(self) -> int | None:
         """Log time of what was sent first, which is time 0 of the far side; None before."""
         return self._origin_ms
